@@ -1,0 +1,259 @@
+"""Is the output right: every element, all of them together, and the worst tile, against the operator's own tolerances."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .operator import EXACT, Inputs, Spec, Tolerance
+from .record import Record
+from .tensors import Guarded, our_dtype, torch_dtype
+
+#: Elements compared at a time: few enough for a cache, and for little memory beside the tensors themselves.
+_CHUNK = 1 << 20
+_TILE = 128
+#: A provider may be this many times as far from the reference as torch's own path in the same dtype.
+_PEER = 2.0
+#: From this many elements of comparable size on, a relative Frobenius error is an average.
+_MANY = 256
+
+Outputs = dict[str, Tensor]
+
+
+class Wrong(Exception):
+    """An output is wrong; `str()` of it is one sentence."""
+
+
+class Deviation(Record):
+    """How far one output is from its reference."""
+
+    #: ||o - r|| / ||r||
+    rel_l2: float
+    #: largest |o - r| / allowed; 1 is the tolerance. For quantised outputs: share of codes that differ / allowed share
+    worst: float
+    #: the sentence that says what is wrong, or None
+    wrong: str | None = None
+
+
+class Judge(Protocol):
+    """What of an operator says whether outputs are right."""
+
+    @property
+    def tolerance(self) -> dict[str, Tolerance]:
+        """How far each output may be from the reference."""
+
+    def flaw(self, inputs: Inputs, got: Outputs, want: Outputs) -> str | None:
+        """One sentence about outputs with more than one right answer."""
+
+
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Runs a provider so that its allocations come poisoned and guarded, and lists the operations that it dispatched."""
+
+    def __init__(self, guarded: Guarded) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._guarded = guarded
+        #: names of the dispatched operations, such as "aten.mul" or "sgl_kernel.rmsnorm", in order of first use
+        self.seen: dict[str, None] = {}
+
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """Lets torch.compile compile while this is active; what it compiled is then seen as one piece."""
+        return True
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Replaces fresh uninitialised tensors; passes everything else on."""
+        out = func(*args, **(kwargs or {}))
+        name = f"{func.namespace}.{func._schema.name.partition('::')[2]}"
+        self.seen[name] = None
+        if name in _FRESH and out.is_contiguous() and our_dtype(out.dtype) != str(out.dtype) and out.device.type != "meta":
+            return self._guarded.empty(out.shape, out.dtype, out.device, "an output it allocated", poison=True)
+        return out
+
+
+_FRESH = {"aten.empty", "aten.empty_like", "aten.new_empty", "aten.empty_strided", "aten.new_empty_strided"}
+
+
+def named(outputs: Any, specs: Mapping[str, Spec], device: str, exact_dtype: bool = True) -> Outputs:
+    """The outputs of a launch by name. Raises Wrong where count, type, shape, dtype or device are not the operator's."""
+    given = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
+    if len(given) != len(specs) or outputs is None:
+        count = "nothing" if outputs is None else f"{len(given)} output{'s' if len(given) > 1 else ''}"
+        raise Wrong(f"returned {count}; expected {len(specs)}: {', '.join(specs)}")
+    for (name, spec), got in zip(specs.items(), given, strict=True):
+        if type(got) not in (Tensor, torch.nn.Parameter):
+            raise Wrong(f"output {name!r} is a {type(got).__name__}; expected a torch.Tensor with storage of its own")
+        if got.device.type != device:
+            raise Wrong(f"output {name!r} is on {got.device.type}; expected {device}")
+        if tuple(got.shape) != spec.shape:
+            raise Wrong(f"output {name!r} has shape {list(got.shape)}; expected {list(spec.shape)}")
+        if exact_dtype and got.dtype != torch_dtype(spec.dtype):
+            raise Wrong(f"output {name!r} has dtype {our_dtype(got.dtype)}; expected {spec.dtype}")
+    return dict(zip(specs, given, strict=True))
+
+
+def compare(
+    judge: Judge, inputs: Inputs, got: Outputs, want: Outputs, peer: Mapping[str, float] | None = None
+) -> dict[str, Deviation]:
+    """Holds every output against its reference. Raises Wrong with the first thing that is not right.
+
+    `peer`: relative errors of torch's own path in the same dtype, where there is one.
+    """
+    found = {}
+    for name, reference in want.items():
+        tolerance = judge.tolerance.get(name, EXACT)
+        if tolerance.judged:
+            continue
+        found[name] = deviation(got[name], reference, tolerance)
+        if found[name].wrong:
+            raise Wrong(f"output {name!r} is wrong: {found[name].wrong}")
+        # Below a quarter of the tolerance both errors are rounding, and their ratio says nothing.
+        allowed = max(_PEER * (peer or {}).get(name, math.inf), (tolerance.rel_l2 or 0.0) / 4)
+        if tolerance.rel_l2 is not None and found[name].rel_l2 > allowed:
+            raise Wrong(
+                f"output {name!r} is wrong: relative error {found[name].rel_l2:.2e}, more than {_PEER:g}x that of torch"
+                f" in the same dtype ({(peer or {})[name]:.2e})"
+            )
+    flaw = judge.flaw(inputs, got, want)
+    if flaw:
+        raise Wrong(flaw)
+    return found
+
+
+def deviation(got: Tensor, want: Tensor, tolerance: Tolerance) -> Deviation:
+    """How far `got` is from `want`, and whether that is too far."""
+    if tolerance.codes_off:
+        return _codes(got, want, tolerance.codes_off)
+    columns = got.shape[-1] if got.dim() else 1
+    got, want = got.reshape(-1, columns), want.reshape(-1, columns)
+    # fp32 holds every narrower float exactly; wide floats and integers need fp64 to be told apart.
+    wide = torch.float32 if got.dtype.is_floating_point and got.dtype != torch.float64 else torch.float64
+    atol = tolerance.atol + (tolerance.rms * _root_mean_square(want, wide) if tolerance.rms else 0.0)
+    error = norm = worst = 0.0
+    wrong = None
+    for start, o, r in _chunks(got, want, wide):
+        diff = o - r
+        part = float(torch.linalg.vector_norm(diff))
+        if not math.isfinite(part):
+            if not _same_specials(o, r):
+                return Deviation(rel_l2=math.inf, worst=math.inf, wrong=_specials(o, r, start))
+            diff, r = diff.nan_to_num_(0.0, 0.0, 0.0), r.nan_to_num(0.0, 0.0, 0.0)
+            part = float(torch.linalg.vector_norm(diff))
+        diff = diff.abs_()
+        # An exact output meets an exact tolerance: 0 over the smallest number is 0.
+        allowed = r.abs().mul_(tolerance.rtol).add_(atol).clamp_(min=1e-37)
+        ratio = float((diff / allowed).max()) if diff.numel() else 0.0
+        if ratio > max(worst, 1.0):
+            wrong = _element(diff, allowed, o, start)
+        worst = max(worst, ratio)
+        error += part**2
+        norm += float(torch.linalg.vector_norm(r)) ** 2
+        if tolerance.rel_l2 is not None and wrong is None:
+            wrong = _worst_tile(diff, r, tolerance, start)
+    relative = (error / norm) ** 0.5 if norm else (0.0 if error == 0 else math.inf)
+    beyond = tolerance.rel_l2 is not None and norm > 0 and relative > tolerance.rel_l2
+    if wrong is None and beyond and relative > _fair(tolerance, want):
+        wrong = f"relative error {relative:.2e}, over the tolerance of {tolerance.rel_l2:.2e}"
+    return Deviation(rel_l2=relative, worst=worst, wrong=wrong)
+
+
+def _chunks(got: Tensor, want: Tensor, wide: torch.dtype) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Both tensors widened, some rows at a time: (first row, got, want). Rows come in multiples of a tile."""
+    step = max(_CHUNK // max(got.shape[-1], 1) // _TILE, 1) * _TILE
+    for start in range(0, got.shape[0], step):
+        yield start, got[start : start + step].to(wide), want[start : start + step].to(wide)
+
+
+def _root_mean_square(want: Tensor, wide: torch.dtype) -> float:
+    total = sum(float(torch.linalg.vector_norm(r.nan_to_num(0.0, 0.0, 0.0))) ** 2 for _, _, r in _chunks(want, want, wide))
+    return math.sqrt(total / max(want.numel(), 1))
+
+
+def _fair(tolerance: Tolerance, want: Tensor) -> float:
+    """rel_l2 for this reference. The norm of few elements, or of one that dwarfs the rest, averages no rounding away: there the
+    bound on every element is the fair one."""
+    assert tolerance.rel_l2 is not None
+    squares = want.double().nan_to_num(0.0, 0.0, 0.0).square()
+    fourth = float(squares.square().sum())
+    effective = float(squares.sum()) ** 2 / fourth if fourth else 0.0
+    return tolerance.rel_l2 if effective >= _MANY else max(tolerance.rel_l2, tolerance.rtol + tolerance.rms)
+
+
+def _same_specials(o: Tensor, r: Tensor) -> bool:
+    return bool((o.isnan() == r.isnan()).all()) and bool(((o == r) | ~(o.isinf() | r.isinf())).all())
+
+
+def _specials(o: Tensor, r: Tensor, start: int) -> str:
+    bad = (o.isnan() != r.isnan()) | ((o.isinf() | r.isinf()) & (o != r))
+    row, column = (int(i) for i in bad.nonzero()[0])
+    count = int(bad.sum())
+    got, want = float(o[row, column]), float(r[row, column])
+    hint = "; it was never written" if math.isnan(got) and not math.isnan(want) else ""
+    return f"{got:g} at [{start + row}, {column}] where the reference is {want:g} ({count} such elements){hint}"
+
+
+def _element(diff: Tensor, allowed: Tensor, o: Tensor, start: int) -> str:
+    over = diff > allowed
+    row, column = divmod(int((diff / allowed).argmax()), diff.shape[-1])
+    return (
+        f"|o - r| = {float(diff[row, column]):.3g} at [{start + row}, {column}] (o = {float(o[row, column]):.5g}),"
+        f" over the allowed {float(allowed[row, column]):.3g}; {int(over.sum())} of {over.numel()} elements are off"
+    )
+
+
+def _worst_tile(diff: Tensor, r: Tensor, tolerance: Tolerance, start: int) -> str | None:
+    """A tile whose error is beyond twice the tolerance of the whole: a wrong corner drowns in a large tensor, but not in its tile."""
+    assert tolerance.rel_l2 is not None
+    error, norm = _tile_norms(diff), _tile_norms(r)
+    over = error - 2 * tolerance.rel_l2 * norm - tolerance.atol * _TILE
+    if not over.numel() or float(over.max()) <= 0:
+        return None
+    row, column = divmod(int(over.argmax()), over.shape[-1])
+    rows, columns = slice(row * _TILE, (row + 1) * _TILE), slice(column * _TILE, (column + 1) * _TILE)
+    relative = float(error[row, column] / norm[row, column])
+    if relative <= 2 * _fair(tolerance, r[rows, columns]):
+        return None
+    return f"relative error {relative:.2e} in the 128 x 128 tile at [{start + row * _TILE}, {column * _TILE}]"
+
+
+def _tile_norms(values: Tensor) -> Tensor:
+    """Frobenius norms of each 128 x 128 tile; the last ones may be smaller."""
+    rows, columns = values.shape
+    if rows % _TILE or columns % _TILE:
+        values = torch.nn.functional.pad(values, (0, -columns % _TILE, 0, -rows % _TILE))
+    squares = values.view(values.shape[0], -1, _TILE).square().sum(-1)
+    return squares.view(values.shape[0] // _TILE, _TILE, -1).sum(1).sqrt_()
+
+
+def _codes(got: Tensor, want: Tensor, share: float) -> Deviation:
+    """Quantised outputs: codes in order of value, at most one apart, and few of them."""
+    if got.dtype != want.dtype:
+        return Deviation(rel_l2=math.inf, worst=math.inf, wrong=f"dtype {our_dtype(got.dtype)}, not {our_dtype(want.dtype)}")
+    apart = (_ordered(got) - _ordered(want)).abs()
+    off = float((apart > 0).float().mean()) if apart.numel() else 0.0
+    wrong = None
+    if apart.numel() and int(apart.max()) > 1:
+        at = int(apart.argmax())
+        wrong = f"code {int(apart.max())} steps from the reference at flat index {at}; at most one step is allowed"
+    elif off > share:
+        wrong = f"{100 * off:.2f} % of the codes differ from the reference; at most {100 * share:g} % may"
+    wide, right = got.float().nan_to_num(0.0), want.float().nan_to_num(0.0)
+    norm = float(right.norm())
+    return Deviation(rel_l2=float((wide - right).norm()) / norm if norm else 0.0, worst=off / share, wrong=wrong)
+
+
+def _ordered(codes: Tensor) -> Tensor:
+    """8-bit float codes as integers in order of value: sign and magnitude, both zeros at 0."""
+    raw = codes.view(torch.uint8).to(torch.int16)
+    return torch.where(raw >= 128, 128 - raw, raw)
+
+
+def same(left: Tensor, right: Tensor) -> bool:
+    """Whether two tensors hold the same bits, NaN included."""
+    if left.shape != right.shape or left.dtype != right.dtype:
+        return False
+    if left.is_contiguous() and right.is_contiguous():
+        return torch.equal(left.view(-1).view(torch.uint8), right.view(-1).view(torch.uint8))
+    return same(left.contiguous(), right.contiguous())

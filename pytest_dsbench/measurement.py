@@ -1,0 +1,101 @@
+"""Measurement: everything known about one case and provider after it ran. One of these is one line of a run file."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from .anchors import Anchors
+from .record import Record
+from .roofline import Bound
+from .shapes import Case, Provenance
+from .stats import Estimate
+from .work import Work
+
+#: Faster than T_SOL by more than this is never a good score: the cache was hot, the result was replayed, or the work is wrong.
+LIGHT = 0.97
+
+Status = Literal["passed", "failed", "skipped", "invalid", "checked", "noisy_host", "throttled"]
+
+
+class Correctness(Record):
+    """How far the outputs were from the reference, over all rounds; the worst of them."""
+
+    #: relative Frobenius error by output
+    rel_l2: dict[str, float] = {}
+    #: largest |o - r| / allowed over all elements, by output; 1 is the tolerance
+    worst: dict[str, float] = {}
+    #: inputs it was checked on: random contents and edge recipes
+    rounds: tuple[str, ...] = ()
+    #: whether a second call gave the same bits
+    deterministic: bool = True
+
+
+class Planned(Record):
+    """A case and the provider that is to run it: what a run promises to produce."""
+
+    operator: str
+    dims: dict[str, Any]
+    label: str
+    tags: tuple[str, ...] = ()
+    importance: float | None = None
+    provenance: Provenance = Provenance()
+    #: `path:line` of the shape row or of the bench
+    where: str
+    provider: str
+
+    @property
+    def name(self) -> str:
+        """operator[label] provider."""
+        return f"{self.operator}[{self.label}] {self.provider}"
+
+
+def planned(case: Case, provider: str) -> Planned:
+    """The Planned of a case of a shape file."""
+    return Planned(
+        operator=case.op.name,
+        dims=msgspec.to_builtins(case.op),
+        label=case.label,
+        tags=case.tags,
+        importance=case.importance,
+        provenance=case.provenance,
+        where=case.where,
+        provider=provider,
+    )
+
+
+class Measurement(Record, tag_field="kind", tag="case"):
+    """The outcome of one planned case."""
+
+    #: version of the format
+    v: int = 1
+    case: Planned
+    status: Status
+    #: why it was not passed, in one sentence
+    reason: str | None = None
+    notes: tuple[str, ...] = ()
+    #: the functions that really ran, and the versions of the packages they come from
+    ran: tuple[str, ...] = ()
+    packages: dict[str, str] = {}
+    work: Work | None = None
+    bound: Bound | None = None
+    time: Estimate | None = None
+    #: T_SOL / T
+    efficiency: float | None = None
+    #: how it was timed ("cpu", "events", "graph"), and whether each call met a cold cache
+    mode: str | None = None
+    cold: bool | None = None
+    #: samples that were thrown away as whole batches, by reason
+    discarded: dict[str, int] = {}
+    correctness: Correctness | None = None
+    #: the last anchors before it, and when it was measured, in seconds since 1970
+    anchors: Anchors | None = None
+    at: float | None = None
+    #: name of the data sheet the bound is from
+    hardware: str | None = None
+    #: key of the environment it ran in
+    environment: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """False where the bench must fail."""
+        return self.status not in ("failed", "invalid")

@@ -1,0 +1,243 @@
+"""Operator: what is measured. Its fields are the dimensions, so an instance *is* a shape.
+
+A new operator is one file with a subclass; a new provider of it is one decorated function. Nothing here imports torch.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
+
+import msgspec
+
+from .mistake import Mistake, unknown
+from .record import Record
+from .units import Dtype, nbytes
+from .work import Work
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: One dimension: an integer of at least 1.
+Dim = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
+#: How the values of a content are made: independent draws, all zeros, or draws with one channel a thousand times larger.
+Recipe = Literal["random", "zeros", "huge_channel"]
+#: The lengths of a ragged batch, one per sequence.
+Lengths = Annotated[tuple[Dim, ...], msgspec.Meta(min_length=1)]
+
+#: More bytes than this do not fit in any address space; a case that needs them is a mistake.
+_MOST_BYTES = 2**62
+
+#: The tensors of one call, by name, in the order of the operator's specification.
+Inputs = dict[str, "Tensor"]
+#: One call of the kernel under test: nothing but the launch. It returns the outputs in the operator's order.
+Launch = Callable[[], Any]
+
+
+class Spec(Record):
+    """Shape and dtype of one output."""
+
+    shape: tuple[int, ...]
+    dtype: Dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a dense tensor of this shape and dtype."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return nbytes(self.dtype, count)
+
+
+class Tolerance(Record):
+    """How far an output o may be from the reference r. With all fields at their defaults it must be bit-exact.
+
+    Every element: |o - r| <= atol + rtol |r| + rms * rms(r). All together, and in the worst 128 x 128 tile:
+    ||o - r|| <= rel_l2 ||r||, where given.
+    """
+
+    atol: float = 0.0
+    rtol: float = 0.0
+    #: share of the root mean square of the reference that is added to atol
+    rms: float = 0.0
+    rel_l2: float | None = None
+    #: for quantised outputs: the share of elements that may be one code away from the reference; the rest is exact
+    codes_off: float = 0.0
+    #: the output has more than one right answer and is judged by `Operator.flaw` alone
+    judged: bool = False
+
+
+EXACT = Tolerance()
+
+
+class New(Protocol):
+    """What makes the inputs of a case: seeded, on the device of the run, with guard bytes around every tensor."""
+
+    def normal(self, shape: tuple[int, ...], dtype: Dtype, std: float = 1.0, mean: float = 0.0) -> "Tensor":
+        """Independent normal values, rounded to `dtype`."""
+
+    def uniform(self, shape: tuple[int, ...], dtype: Dtype, low: float = 0.0, high: float = 1.0) -> "Tensor":
+        """Independent uniform values in [low, high)."""
+
+    def quantised(self, shape: tuple[int, ...], dtype: Dtype, block: tuple[int, int]) -> "tuple[Tensor, Tensor]":
+        """Independent normal values as fp8 codes, and one fp32 scale (largest magnitude / largest code) per rows x columns."""
+
+    def integers(self, shape: tuple[int, ...], dtype: Dtype, high: int, low: int = 0) -> "Tensor":
+        """Independent integers in [low, high)."""
+
+    def values(self, values: Iterable[int], dtype: Dtype) -> "Tensor":
+        """A one-dimensional tensor of given integers, such as prefix sums."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One implementation of one operator, by one library."""
+
+    name: str
+    #: (op, **inputs) -> Launch; everything but the launch happens in here, outside the clock
+    prepare: Callable[..., Launch]
+    #: distributions that must all be installed, by their name on the package index; "a|b" means either
+    needs: tuple[str, ...] = ()
+    #: kinds of device it runs on
+    devices: tuple[str, ...] = ("cuda",)
+    #: inputs that the launch overwrites; the harness restores them outside the clock
+    inplace: tuple[str, ...] = ()
+    #: runs only when --dsbench-provider names it
+    opt_in: bool = False
+
+    @property
+    def where(self) -> str:
+        """`path:line` of the provider's function."""
+        code = self.prepare.__code__
+        return f"{code.co_filename}:{code.co_firstlineno}"
+
+    def absent(self, kind: str) -> str | None:
+        """One sentence why it cannot run here, on a device of `kind`; None when it can. Nothing is imported to find out."""
+        if kind not in self.devices:
+            return f"runs on {' and '.join(self.devices)}, the device here is {'the cpu' if kind == 'cpu' else kind}"
+        for need in self.needs:
+            if not any(_version(name) for name in need.split("|")):
+                return f"needs {need.replace('|', ' or ')}, not installed here"
+        return None
+
+    def packages(self) -> dict[str, str]:
+        """The installed distributions it needs, with their versions."""
+        versions = {name: _version(name) for need in self.needs for name in need.split("|")}
+        return {name: version for name, version in versions.items() if version is not None}
+
+
+@cache
+def _version(distribution: str) -> str | None:
+    """The installed version of a distribution, from its metadata; None where it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+_REGISTRY: dict[str, type["Operator"]] = {}
+
+
+class Operator(Record):
+    """Base of all operators. A subclass declares its dimensions as fields and defines the five methods below."""
+
+    #: snake-case name of the class, as in shape files
+    name: ClassVar[str] = ""
+    #: how far each output may be from the reference
+    tolerance: ClassVar[dict[str, Tolerance]] = {}
+    #: input recipes beside the random one, each checked once: "zeros", "huge_channel"
+    edges: ClassVar[tuple[Recipe, ...]] = ("zeros", "huge_channel")
+    #: inputs that a model holds fixed, such as weights: a provider may bake them into its launch; all others it must read at every call
+    constants: ClassVar[tuple[str, ...]] = ()
+    exact_dtype: ClassVar[bool] = True
+    providers: ClassVar[dict[str, Provider]] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        cls.providers = {}
+        known = _REGISTRY.get(cls.name)
+        # The same file imported twice (by pytest under two names, say) is not a second operator.
+        if known is not None and known.__module__ != cls.__module__:
+            raise Mistake(f"operator {cls.name!r} is defined twice: in {known.__module__} and in {cls.__module__}")
+        _REGISTRY[cls.name] = cls
+
+    @classmethod
+    def build(cls, dims: dict[str, Any]) -> Self:
+        """An operator at `dims`. Raises Mistake on an unknown, missing, mistyped or impossible dimension."""
+        for key in dims:
+            if key not in cls.__struct_fields__:
+                raise Mistake(unknown(f"dimension of {cls.name}", key, cls.__struct_fields__))
+        try:
+            op = msgspec.convert(dims, cls)
+        except msgspec.ValidationError as error:
+            raise Mistake(_sentence(cls.name, str(error), dims)) from None
+        contradiction = op.contradiction()
+        if contradiction is not None:
+            raise Mistake(f"{cls.name}: {contradiction}")
+        if op.work().bytes > _MOST_BYTES:
+            raise Mistake(f"{cls.name}: these dimensions overflow: {op.work().bytes:.3g} bytes fit in no memory")
+        return op
+
+    def contradiction(self) -> str | None:
+        """One sentence when the dimensions contradict each other; None when they fit together."""
+        return None
+
+    def work(self) -> Work:
+        """Bytes and FLOP that any implementation must spend at least."""
+        raise TypeError(f"{type(self).__name__} defines no work()")
+
+    def inputs(self, new: New) -> Inputs:
+        """The input tensors, by name."""
+        raise TypeError(f"{type(self).__name__} defines no inputs()")
+
+    def outputs(self) -> dict[str, Spec]:
+        """Shape and dtype of every output, by name, in the order in which a launch returns them."""
+        raise TypeError(f"{type(self).__name__} defines no outputs()")
+
+    def reference(self, *args: Any, **kwargs: Any) -> Any:
+        """The right outputs for the given inputs, in fp64 or fp32 and unrounded where the output is a float."""
+        raise TypeError(f"{type(self).__name__} defines no reference()")
+
+    def flaw(self, inputs: Inputs, got: dict[str, "Tensor"], want: dict[str, "Tensor"]) -> str | None:
+        """For outputs with more than one right answer: one sentence about what is wrong, or None."""
+        return None
+
+    @classmethod
+    def provider(
+        cls,
+        name: str,
+        *,
+        needs: str | tuple[str, ...] = (),
+        devices: tuple[str, ...] = ("cuda",),
+        inplace: tuple[str, ...] = (),
+        opt_in: bool = False,
+    ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
+        """Registers the decorated function as a provider: it takes (op, **inputs) and returns the launch."""
+
+        def register(prepare: Callable[..., Launch]) -> Callable[..., Launch]:
+            packages = (needs,) if isinstance(needs, str) else needs
+            made = Provider(name=name, prepare=prepare, needs=packages, devices=devices, inplace=inplace, opt_in=opt_in)
+            known = cls.providers.get(name)
+            if known is not None and known.prepare.__code__.co_filename != prepare.__code__.co_filename:
+                raise Mistake(f"{made.where}: provider {name!r} of {cls.name} is already defined at {known.where}")
+            cls.providers[name] = made
+            return prepare
+
+        return register
+
+
+def _sentence(name: str, error: str, dims: dict[str, Any]) -> str:
+    """msgspec's message ("Expected `int` >= 1 - at `$.tokens`") as our sentence, with the value that was given."""
+    message, _, place = error.partition(" - at `$.")
+    message = message.replace("`", "")
+    field = re.split(r"[^A-Za-z0-9_]", place, maxsplit=1)[0]
+    if field not in dims:
+        return f"{name}: {message[0].lower()}{message[1:]}"
+    return f"{name}: dimension {field!r} is {dims[field]!r}; {message[0].lower()}{message[1:]}"
+
+
+def registered() -> dict[str, type[Operator]]:
+    """Every operator whose module has been imported, by name."""
+    return dict(_REGISTRY)

@@ -1,0 +1,22 @@
+"""The production operators, one file each. Adding a file here adds an operator; nothing lists them."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from ..mistake import Mistake, unknown
+from ..operator import Operator, registered
+
+
+def everything() -> dict[str, type[Operator]]:
+    """All operators by name: those of this package and those that the user's own modules have defined."""
+    for module in iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+    return registered()
+
+
+def find(name: str) -> type[Operator]:
+    """The operator called `name`. Raises Mistake with the nearest name."""
+    known = everything()
+    if name not in known:
+        raise Mistake(unknown("operator", name, known))
+    return known[name]

@@ -1,0 +1,135 @@
+"""pytest hooks. Each is a few lines around something that works without pytest; heavy imports wait for a bench to be there."""
+
+from __future__ import annotations
+
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .fixture import Dsbench
+    from .session import Session
+
+_SESSION: pytest.StashKey[Session] = pytest.StashKey()
+_BENCH_FILES = "bench_*.py"
+_OPTIONS = ("hw", "plan", "budget", "provider", "clock", "hot")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options, one group; thresholds and places are ini values."""
+    group = parser.getgroup("dsbench", "dsbench: kernels against the speed of light")
+    group.addoption(
+        "--dsbench-hw", metavar="NAME", help="data sheet to hold times against: a name, a .toml, or cpu (default: detect)"
+    )
+    group.addoption(
+        "--dsbench-plan",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="time nothing; print every case's bytes, FLOP and T_SOL (and write FILE)",
+    )
+    group.addoption("--dsbench-budget", metavar="TIME,SIZE", help="skip cases over this T_SOL or memory (CPU default: 0.5s,2GiB)")
+    group.addoption(
+        "--dsbench-provider", metavar="NAMES", help="comma-separated providers to run (default: all that are not opt-in)"
+    )
+    group.addoption(
+        "--dsbench-clock", choices=("auto", "events", "graph"), default="auto", help="how a GPU is timed (default: auto)"
+    )
+    group.addoption(
+        "--dsbench-hot", action="store_true", help="do not flush the GPU's cache; the memory roofline does not apply then"
+    )
+    parser.addini(
+        "dsbench_shapes", "shape files and folders (default: shapes/ in the root folder, or those of the package)", type="paths"
+    )
+    parser.addini("dsbench_runs", "folder of run files (default: runs/ in the root folder)", default="runs")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Bench files count as test files; options of ours that were given are checked at once."""
+    if _BENCH_FILES not in config.getini("python_files"):
+        config.addinivalue_line("python_files", _BENCH_FILES)
+        config.stash[_ADDED] = True
+    if any(config.getoption(f"dsbench_{name}") not in (None, False, "auto") for name in _OPTIONS):
+        session(config)
+    if not hasattr(config, "workerinput"):
+        from .recorder import Recorder
+
+        config.pluginmanager.register(Recorder(config), "dsbench-recorder")
+
+
+_ADDED: pytest.StashKey[bool] = pytest.StashKey()
+
+
+def session(config: pytest.Config) -> Session:
+    """What this pytest session knows of benches; made when the first one is met."""
+    if _SESSION not in config.stash:
+        from .session import Session
+
+        config.stash[_SESSION] = Session.of(config)
+    return config.stash[_SESSION]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files called bench_*.py that have nothing to do with dsbench stay as they were: not collected."""
+    if config.stash.get(_ADDED, False) and fnmatch(collection_path.name, _BENCH_FILES) and collection_path.is_file():
+        return None if b"dsbench" in collection_path.read_bytes() else True
+    return None
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """Bench files are modules whose `bench_*` functions are tests."""
+    if fnmatch(module_path.name, _BENCH_FILES):
+        return BenchModule.from_parent(parent, path=module_path)
+    return None
+
+
+class BenchModule(pytest.Module):
+    """A module whose functions called `bench_*` are collected."""
+
+    def funcnamefilter(self, name: str) -> bool:
+        """Whether a name is a bench or a test."""
+        return name.startswith("bench_") or super().funcnamefilter(name)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """bench(Operator) becomes an item per case and provider."""
+    operator = getattr(metafunc.function, "operator", None)
+    if operator is not None and "dsbench" in metafunc.fixturenames:
+        metafunc.parametrize("dsbench", session(metafunc.config).params(operator), indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Shape files that no bench will speak for fail as items of their own."""
+    if _SESSION in config.stash:
+        items += config.stash[_SESSION].orphans(session)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The device is looked for once, when there is something to run."""
+    if _SESSION in session.config.stash and not session.config.option.collectonly:
+        session.config.stash[_SESSION].ready(session.items)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """--dsbench-plan prints instead of running."""
+    if _SESSION in session.config.stash and not session.config.option.collectonly:
+        return config_session.print_plan(session) if (config_session := session.config.stash[_SESSION]).plans else None
+    return None
+
+
+@pytest.fixture
+def dsbench(request: pytest.FixtureRequest, benchmark: Any) -> Dsbench:
+    """Measures a kernel: its inputs, launch, reference and work; see pytest_dsbench.fixture.Dsbench."""
+    return session(request.config).fixture(request, benchmark)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """pytest-benchmark's files name the device."""
+    if "pytest_dsbench.session" in sys.modules and _SESSION in config.stash:
+        machine_info.update(config.stash[_SESSION].machine_info())

@@ -1,0 +1,1 @@
+"""Results for people: text, and nothing that computes."""

@@ -1,0 +1,102 @@
+"""The summary at the end of a run: one line per operator and provider, then the notes."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median
+
+from ..measurement import Measurement
+from ..runs import Header
+from ..units import show_seconds, show_share
+from .bounds import headline
+from .table import table
+
+_FAILED = ("failed", "invalid")
+_UNGATED = ("noisy_host", "throttled")
+
+
+def summary_lines(found: Sequence[Measurement], header: Header, verbose: bool) -> list[str]:
+    """The whole summary as plain lines."""
+    lines = [headline(header.hardware), ""]
+    if verbose:
+        lines += [*_cases(found), ""]
+    lines += _operators(found)
+    remarks = [*_remarks(found), *(f"not run: {sentence}" for sentence in header.absent), *header.notes]
+    if remarks:
+        lines += ["", *remarks]
+    return lines + ["", *_ran(found)] if any(one.ran for one in found) else lines
+
+
+def _groups(found: Sequence[Measurement]) -> dict[tuple[str, str], list[Measurement]]:
+    groups: dict[tuple[str, str], list[Measurement]] = {}
+    for one in found:
+        groups.setdefault((one.case.operator, one.case.provider), []).append(one)
+    return groups
+
+
+def _operators(found: Sequence[Measurement]) -> list[str]:
+    head = ["operator", "provider", "pass", "fail", "skip", "median", "worst", "T", "T_SOL", "regime", "worst case"]
+    rows = []
+    for (operator, provider), group in _groups(found).items():
+        failed = sum(one.status in _FAILED for one in group)
+        skipped = sum(one.status == "skipped" for one in group)
+        counts = [f"{len(group) - failed - skipped}", f"{failed}", f"{skipped}"]
+        rows.append([operator, provider, *counts, *_worst(group)])
+    lines = table(head, rows, left=2)
+    # The last column holds names: it reads better from the left.
+    return [re.sub(r"(  )( *)(\S+)$", r"\1\3", line) for line in lines]
+
+
+def _worst(group: Sequence[Measurement]) -> list[str]:
+    """Median and worst efficiency, and the worst case, among the cases that may be judged by it."""
+    timed = [one for one in group if one.status == "passed" and one.efficiency is not None and one.cold]
+    timed = timed or [one for one in group if one.status == "passed" and one.efficiency is not None]
+    if not timed:
+        return ["-", "-", "-", "-", "-", "-"]
+    worst = min(timed, key=lambda one: one.efficiency or 0.0)
+    middle = median(one.efficiency or 0.0 for one in timed)
+    assert worst.time is not None and worst.bound is not None and worst.efficiency is not None
+    times = [show_seconds(worst.time.median), show_seconds(worst.bound.seconds)]
+    return [show_share(middle), show_share(worst.efficiency), *times, worst.bound.regime, worst.case.label]
+
+
+def _cases(found: Sequence[Measurement]) -> list[str]:
+    rows = []
+    for one in found:
+        time = f"{show_seconds(one.time.median)} +-{100 * one.time.half_width:.1f} %" if one.time else "-"
+        limit = show_seconds(one.bound.seconds) if one.bound else "-"
+        share = show_share(one.efficiency) if one.efficiency is not None else "-"
+        rows.append([one.case.name, one.status, time, limit, share, one.bound.regime if one.bound else "-", one.mode or "-"])
+    return table(["case", "status", "T", "T_SOL", "efficiency", "regime", "clock"], rows, left=2)
+
+
+def _remarks(found: Sequence[Measurement]) -> list[str]:
+    """Notes and reasons of skipping, each once with its count; numbers that differ from case to case are left out."""
+    notes = Counter(note for one in found for note in one.notes)
+    skips = Counter(_general(one.reason or "no reason") for one in found if one.status == "skipped")
+    ungated = Counter(f"{one.status.replace('_', ' ')}: {_general(one.reason or '')}" for one in found if one.status in _UNGATED)
+    lines = [f"{_cases_of(count)}: {note}" for note, count in notes.most_common()]
+    lines += [f"{_cases_of(count)}: {reason}" for reason, count in ungated.most_common()]
+    return lines + [f"{_cases_of(count)} skipped: {reason}" for reason, count in skips.most_common()]
+
+
+def _cases_of(count: int) -> str:
+    return f"{count:4d} case " if count == 1 else f"{count:4d} cases"
+
+
+def _general(reason: str) -> str:
+    """A reason without the case's own quantity: "T_SOL 1.9 s over the budget of 0.5 s" -> "T_SOL over the budget of 0.5 s"."""
+    return re.sub(r"^(?:(T_SOL|needs) [\d.]+ \S+ (?:of )?|\d+ of \d+ (?=batches)| \d+x)", r"\1 ", reason, count=1).strip()
+
+
+def _ran(found: Sequence[Measurement]) -> list[str]:
+    """Per provider: packages with versions, and the functions that really ran."""
+    lines = []
+    groups: dict[tuple[str, str], dict[str, None]] = {}
+    for one in found:
+        packages = ", ".join(f"{name} {version}" for name, version in one.packages.items()) or "this project"
+        groups.setdefault((one.case.provider, packages), {}).update(dict.fromkeys(one.ran))
+    for (provider, packages), names in groups.items():
+        if names:
+            lines.append(f"{provider} ran {packages}: {', '.join(names)}")
+    return lines

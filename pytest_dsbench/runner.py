@@ -1,0 +1,264 @@
+"""One case, one provider: budget, inputs, reference, correctness, clock, bound. Returns a Measurement, whatever happens."""
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import trial
+from .check import Outputs, Wrong, compare, named, same
+from .clock import Buffers, Samples
+from .measurement import LIGHT, Measurement, Planned
+from .mistake import Mistake
+from .operator import Inputs, Launch, Provider
+from .provenance import fallback, functions
+from .rig import Rig
+from .roofline import Bound, bound
+from .stats import estimate
+from .tensors import Guarded, Maker
+from .trial import Content, Subject, Trial, clone, copy_into
+from .units import show_memory, show_seconds
+from .work import Work
+
+#: Most buffer sets a case rotates over; below 2x the cache even with these, the case is reported as hot.
+_MOST_SETS = 256
+#: A case faster than this many empty launches measures launches.
+_FLOOR = 3.0
+#: Sets that a graph of at least 16 calls needs where a launch overwrites its inputs.
+_GRAPH_SETS = 16
+
+
+@dataclass
+class Timed:
+    """The plan a clock is given: buffer sets, and the check of what timed calls returned."""
+
+    subject: Subject
+    provider: Provider
+    contents: list[Content]
+    golden: dict[int, Outputs]
+    sets: Sequence[Buffers]
+    random: random.Random
+    device: str
+    bitwise: bool
+    guarded: Guarded
+
+    def verify(self, content: int, outputs: Any) -> None:
+        """Holds the output of one timed call against this provider's own checked output, or the reference. Raises Wrong."""
+        got = named(outputs, self.subject.outputs(), self.device, self.subject.exact_dtype)
+        if self.bitwise and all(same(got[name], value) for name, value in self.golden[content].items()):
+            return
+        try:
+            compare(self.subject, self.contents[content].inputs, got, self.contents[content].want)
+        except Wrong as error:
+            raise Wrong(f"a timed call was wrong although the checked ones were right (stale or replayed?): {error}") from None
+
+
+def measure(rig: Rig, case: Planned, subject: Subject, provider: Provider) -> tuple[Measurement, list[float]]:
+    """Measures one case on the rig; also returns its samples in seconds."""
+    found = Measurement(
+        case=case, status="skipped", packages=provider.packages(), hardware=rig.hardware.name, environment=rig.environment.key()
+    )
+    try:
+        work = subject.work()
+        found = found.replace(work=work, bound=bound(work, rig.hardware))
+        reason = over_budget(rig, subject, work, bound(work, rig.hardware))
+    except Mistake as error:
+        return found.replace(reason=str(error)), []
+    if reason:
+        return found.replace(reason=reason), []
+    try:
+        return _measured(rig, found, subject, provider)
+    except Wrong as error:
+        return found.replace(status="failed", reason=str(error)), []
+
+
+def over_budget(rig: Rig, subject: Subject, work: Work, limit: Bound) -> str | None:
+    """Why a case is too big for the budget, from its work model alone, before anything is allocated."""
+    seconds, memory = rig.budget
+    if seconds is not None and limit.seconds > seconds:
+        return f"T_SOL {show_seconds(limit.seconds)} over the budget of {show_seconds(seconds)}"
+    need = memory_need(subject)
+    if memory is not None and need > memory:
+        return f"needs {show_memory(need)} of memory, over the budget of {show_memory(memory)}"
+    return None
+
+
+def memory_need(subject: Subject) -> int:
+    """Bytes a case needs at its peak: two contents, one checked copy and two timed sets of the inputs; golden, checked and
+    timed outputs; two references in fp64."""
+    inputs = sum(value.nbytes for value in subject.inputs(Maker(0, "meta")).values())
+    specs = subject.outputs().values()
+    elements = sum(torch.Size(spec.shape).numel() for spec in specs)
+    return 5 * inputs + 5 * sum(spec.nbytes for spec in specs) + 2 * 8 * elements
+
+
+def _measured(rig: Rig, found: Measurement, subject: Subject, provider: Provider) -> tuple[Measurement, list[float]]:
+    who = f"provider {provider.name!r}"
+    with _blame(f"the reference of {found.case.operator}", rig):
+        contents, edges = rig.contents(subject)
+        for values in contents:
+            if not values.finite_reference:
+                raise Wrong(f"the reference of {found.case.operator} itself gives NaN [inputs: {values.recipe}]")
+    with _blame(who, rig), torch.no_grad():
+        tried = trial.run(subject, provider, contents, edges, rig.device, _peer(rig, subject, provider, contents))
+        found = found.replace(
+            status="checked",
+            correctness=tried.figures,
+            ran=functions(tried.launch, tried.seen),
+            notes=fallback(provider, tried.seen),
+        )
+        if rig.clock is None:
+            return found, []
+        plan = _plan(rig, subject, provider, contents, tried)
+        found = found.replace(anchors=rig.anchors(), at=time.time())
+        samples = rig.clock.time(plan)
+        aside = rig.probe(plan) if rig.probe else None
+        _afterwards(plan)
+    if aside:
+        samples.notes.append(aside)
+    return _judged(rig, found, samples, _covered(plan, rig)), samples.seconds
+
+
+def _peer(rig: Rig, subject: Subject, provider: Provider, contents: list[Content]) -> dict[str, float] | None:
+    """Relative errors of the operator's torch provider on the first content, where this is another one."""
+    native = getattr(subject, "providers", {}).get("torch")
+    if native is None or native is provider or native.absent(rig.device):
+        return None
+    return trial.run(subject, native, contents, [], rig.device).figures.rel_l2
+
+
+@contextmanager
+def _blame(who: str, rig: Rig) -> Iterator[None]:
+    """Turns whatever foreign code raises into one sentence that names it: the boundary between the harness and its users."""
+    try:
+        yield
+    except Wrong as error:
+        if str(error).startswith("the reference"):
+            raise
+        raise Wrong(f"{who} {error}") from None
+    except (torch.OutOfMemoryError, MemoryError):
+        rig.forget()
+        raise Wrong(
+            f"{who} ran out of memory on {rig.hardware.title}; a smaller --dsbench-budget skips cases of this size"
+        ) from None
+    except Exception as error:
+        text = (str(error).strip().splitlines() or ["no message"])[0]
+        if "not enough memory" in text:
+            rig.forget()
+            raise Wrong(f"{who} ran out of memory; a smaller --dsbench-budget skips cases of this size") from None
+        raise Wrong(f"{who} raised {type(error).__name__}: {text} ({_raised_at(error)})") from error
+
+
+def _raised_at(error: BaseException) -> str:
+    """`file:line` of the innermost frame that is not torch's."""
+    frames, place = error.__traceback__, "unknown place"
+    while frames is not None:
+        name = frames.tb_frame.f_code.co_filename
+        if f"{Path(torch.__file__).parent}" not in name:
+            place = f"{name}:{frames.tb_lineno}"
+        frames = frames.tb_next
+    return place
+
+
+def _plan(rig: Rig, subject: Subject, provider: Provider, contents: list[Content], tried: Trial) -> Timed:
+    """Enough buffer sets to exceed the cache twice; each is prepared on the other content's values and then refilled, so that
+    whatever a provider computed while preparing is stale."""
+    held = sum(value.nbytes for value in contents[0].inputs.values()) + sum(spec.nbytes for spec in subject.outputs().values())
+    # A graph replays its calls without a flush between them, so on a GPU its buffers must cover more.
+    least, times = (_GRAPH_SETS, 3) if rig.device == "cuda" and held < rig.cache else (2, 2)
+    count = min(max(least, -(-times * int(rig.cache) // max(held, 1))), _MOST_SETS)
+    count += count % 2
+    sets, guarded = [], Guarded()
+    for number in range(count):
+        own, other = contents[number % 2].inputs, contents[1 - number % 2].inputs
+        buffers = clone(other, guarded)
+        launch = provider.prepare(subject, **buffers)
+        copy_into(buffers, own)
+        sets.append(Buffers(number % 2, launch, _restorer(provider, buffers, own), buffers))
+    return Timed(
+        subject=subject,
+        provider=provider,
+        contents=contents,
+        golden=tried.golden,
+        sets=sets,
+        random=rig.random,
+        device=rig.device,
+        bitwise=tried.figures.deterministic,
+        guarded=guarded,
+    )
+
+
+def _restorer(provider: Provider, buffers: Inputs, own: Inputs) -> Launch | None:
+    names = [name for name in provider.inplace if name in buffers]
+    return (lambda: [buffers[name].copy_(own[name]) for name in names]) if names else None
+
+
+def _afterwards(plan: Timed) -> None:
+    """After timing: guard bytes intact, and the inputs of one set still what they were."""
+    broken = plan.guarded.broken()
+    if broken:
+        raise Wrong(f"wrote out of bounds during the timed calls: the guard bytes around {broken} changed")
+    chosen = plan.random.choice(plan.sets)
+    for name, value in plan.contents[chosen.content].inputs.items():
+        if name not in plan.provider.inplace and not same(value, chosen.inputs[name]):
+            raise Wrong(f"changed its input {name!r} during the timed calls")
+
+
+def _covered(plan: Timed, rig: Rig) -> bool:
+    """Whether the rotated buffers exceed the cache twice, so that every call met cold inputs."""
+    if rig.device == "cuda" or not rig.cold:
+        return rig.cold
+    size = sum(value.nbytes for value in plan.sets[0].inputs.values()) + sum(s.nbytes for s in plan.subject.outputs().values())
+    return size * len(plan.sets) >= 2 * rig.cache
+
+
+def _judged(rig: Rig, found: Measurement, samples: Samples, cold: bool) -> Measurement:
+    """The measurement with its estimate, efficiency, status and notes."""
+    spent = estimate(samples.seconds or samples.rejected, samples.stopped_by)
+    assert found.bound is not None and found.work is not None
+    work, limit = found.work, found.bound
+    if spent.median < LIGHT * limit.seconds and rig.raise_roof is not None:
+        rig.hardware = rig.raise_roof(rig.hardware)
+        limit = bound(work, rig.hardware)
+    floor = rig.hardware.launch_floor
+    notes = [*found.notes, *samples.notes]
+    if samples.host_bound:
+        notes.append("host-bound: the host enqueues slower than the kernel runs; an operator's time, not a kernel's")
+    if floor is not None and spent.median < _FLOOR * floor:
+        notes.append("floor-bound: less than three empty launches, so its efficiency measures launches")
+    if not cold:
+        notes.append("hot: the buffers fit in the cache, so the memory roofline does not bind")
+    found = found.replace(
+        status="passed",
+        bound=limit,
+        time=spent,
+        efficiency=limit.seconds / spent.median,
+        mode=samples.mode,
+        cold=cold,
+        discarded=samples.discarded,
+        notes=tuple(notes),
+    )
+    if samples.stopped_by in ("noisy host", "throttled"):
+        status = "throttled" if samples.stopped_by == "throttled" else "noisy_host"
+        return found.replace(status=status, reason=_dropped(samples))
+    binding = limit if cold else bound(work.replace(read=0, written=0), rig.hardware)
+    if spent.median < LIGHT * binding.seconds:
+        return found.replace(status="invalid", reason=_too_fast(spent.median, binding))
+    return found
+
+
+def _dropped(samples: Samples) -> str:
+    causes = ", ".join(f"{reason} {count}x" for reason, count in samples.discarded.items())
+    return f"{sum(samples.discarded.values())} of {samples.batches} batches discarded: {causes}; shown, never gated"
+
+
+def _too_fast(seconds: float, limit: Bound) -> str:
+    return (
+        f"faster than light: T {show_seconds(seconds)} is below {LIGHT:g} x T_SOL {show_seconds(limit.seconds)};"
+        " the result was replayed, the cache was hot, work went to another stream, or the work model counts too much"
+    )

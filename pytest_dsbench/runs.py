@@ -1,0 +1,127 @@
+"""Run files: one JSON line for the run, one per case appended as the case ends, one when the run is over.
+
+A run that was interrupted lacks its last line and is as readable as any other.
+"""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from .environment import Environment
+from .hardware.sheet import Hardware
+from .measurement import Measurement
+from .mistake import Mistake
+from .record import Record, from_line, to_line
+
+VERSION = 1
+
+
+class Header(Record, tag_field="kind", tag="run"):
+    """The first line of a run file: where the run took place."""
+
+    v: int = VERSION
+    #: UTC, ISO 8601
+    started: str
+    environment: Environment
+    hardware: Hardware
+    #: command line
+    arguments: tuple[str, ...] = ()
+    #: providers that could not run here, a sentence each
+    absent: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class End(Record, tag_field="kind", tag="end"):
+    """The last line: whether every planned case has a record."""
+
+    v: int = VERSION
+    planned: int
+    produced: int
+    #: planned cases without a record
+    not_run: tuple[str, ...] = ()
+
+
+class Run(Record):
+    """A run file that was read: what is good in it, and a sentence for every line that is not."""
+
+    path: str
+    header: Header | None
+    measurements: tuple[Measurement, ...]
+    end: End | None
+    complaints: tuple[str, ...] = ()
+
+
+class Writer:
+    """Appends to one run file. Every line is flushed to the disk before the next case begins."""
+
+    def __init__(self, folder: Path, header: Header) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        stamp = f"{header.started.replace('-', '').replace(':', '')[:15]}Z-{header.hardware.name}"
+        self.path, self._file = _create(folder, stamp)
+        self.append(header)
+
+    def append(self, line: Header | Measurement | End) -> None:
+        """Writes one line."""
+        self._file.write(to_line(line))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def _create(folder: Path, stamp: str) -> tuple[Path, BinaryIO]:
+    """A new file, numbered where another run began in the same second."""
+    for number in range(1, 1000):
+        path = folder / (f"{stamp}.jsonl" if number == 1 else f"{stamp}-{number}.jsonl")
+        try:
+            return path, path.open("xb")
+        except FileExistsError:
+            continue
+    raise Mistake(f"{folder}: a thousand runs began at {stamp}")
+
+
+def timestamp() -> str:
+    """Now, UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds").removesuffix("+00:00")
+
+
+def read(path: Path) -> Run:
+    """Reads a run file. Good lines are used; a bad one becomes a complaint that names it. Raises Mistake for a missing file."""
+    if not path.is_file():
+        raise Mistake(f"{path}: no such run file")
+    header: Header | None = None
+    end: End | None = None
+    measurements: list[Measurement] = []
+    complaints: list[str] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            value = _line(line, f"{path}:{number}")
+        except Mistake as error:
+            complaints.append(str(error))
+            continue
+        if isinstance(value, Header):
+            header = value
+        elif isinstance(value, End):
+            end = value
+        else:
+            measurements.append(value)
+    return Run(path=str(path), header=header, measurements=tuple(measurements), end=end, complaints=tuple(complaints))
+
+
+class _Version(msgspec.Struct):
+    v: int = 0
+
+
+def _line(line: bytes, where: str) -> Header | Measurement | End:
+    stamp: _Version = from_line(line, _Version, where)
+    if stamp.v > VERSION:
+        raise Mistake(
+            f"{where}: format version {stamp.v} is newer than {VERSION}, the newest this version reads; update pytest-dsbench"
+        )
+    value: Header | Measurement | End = from_line(line, Header | Measurement | End, where)
+    return value

@@ -1,0 +1,179 @@
+"""Input tensors: seeded, on the device of the run, with guard bytes on both sides so that a stray write is seen."""
+
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .operator import Inputs, Operator, Recipe
+from .units import Dtype
+
+_TORCH = {
+    "fp64": torch.float64,
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "fp8_e4m3": torch.float8_e4m3fn,
+    "fp8_e4m3fnuz": torch.float8_e4m3fnuz,
+    "fp8_e5m2": torch.float8_e5m2,
+    "int64": torch.int64,
+    "int32": torch.int32,
+    "int8": torch.int8,
+    "uint8": torch.uint8,
+    "bool": torch.bool,
+}
+_OURS = {value: key for key, value in _TORCH.items()}
+
+#: Bytes on either side of every tensor the harness makes: one page's worth of a wide vector store gone astray.
+GUARD = 256
+#: What guard bytes and unwritten integers hold.
+POISON = 0xA5
+#: Above this many elements a drawn block is repeated. Its length is prime, so no two rows of a tensor hold the same values
+#: at the same columns, and reading the wrong row is still seen.
+_BLOCK = 4_194_319
+
+
+def torch_dtype(dtype: str) -> torch.dtype:
+    """The torch dtype of one of our names; fp4 travels as packed uint8."""
+    return _TORCH["uint8" if dtype == "fp4_e2m1" else dtype]
+
+
+def our_dtype(dtype: torch.dtype) -> str:
+    """Our name of a torch dtype, or torch's own where we have none."""
+    return _OURS.get(dtype, str(dtype).removeprefix("torch."))
+
+
+class Guarded:
+    """Allocates tensors with guard bytes around them and finds the ones that were written past."""
+
+    def __init__(self) -> None:
+        self._buffers: list[tuple[str, Tensor]] = []
+
+    def empty(self, shape: Iterable[int], dtype: torch.dtype, device: Any, label: str, poison: bool = False) -> Tensor:
+        """An uninitialised (or poisoned) contiguous tensor inside a guarded buffer."""
+        shape = tuple(shape)
+        size = dtype.itemsize
+        for extent in shape:
+            size *= extent
+        whole = torch.empty(size + 2 * GUARD, dtype=torch.uint8, device=device)
+        whole[:GUARD] = POISON
+        whole[GUARD + size :] = POISON
+        inner = whole[GUARD : GUARD + size].view(dtype).view(shape)
+        if poison:
+            # All ones is NaN in every float format but fp8_e4m3fnuz, whose NaN is 0x80; integers get a pattern nobody returns.
+            fill = 0x80 if dtype is torch.float8_e4m3fnuz else 0xFF if dtype.is_floating_point else POISON
+            whole[GUARD : GUARD + size] = fill
+        self._buffers.append((label, whole))
+        return inner
+
+    def broken(self) -> str | None:
+        """The label of a tensor whose guard bytes changed, or None."""
+        for label, whole in self._buffers:
+            edges = torch.cat((whole[:GUARD], whole[-GUARD:]))
+            if bool((edges != POISON).any()):
+                return label
+        return None
+
+
+class Maker:
+    """Makes the inputs of one content: the `New` of operator.py."""
+
+    def __init__(self, seed: int, device: str, recipe: Recipe = "random", guarded: Guarded | None = None) -> None:
+        self.device = device
+        self.recipe = recipe
+        self.guarded = guarded or Guarded()
+        self._generator = None if device == "meta" else torch.Generator(device).manual_seed(seed)
+
+    def _blank(self, shape: tuple[int, ...], dtype: Dtype) -> Tensor:
+        if self.device == "meta":
+            return torch.empty(shape, dtype=torch_dtype(dtype), device="meta")
+        return self.guarded.empty(shape, torch_dtype(dtype), self.device, "an input")
+
+    def _fill(self, out: Tensor, draw: Tensor) -> Tensor:
+        """Writes `draw` into `out`, repeated when it is a block of a larger tensor."""
+        flat = out.view(-1)
+        for start in range(0, flat.numel(), draw.numel() or 1):
+            piece = flat[start : start + draw.numel()]
+            piece.copy_(draw[: piece.numel()])
+        return out
+
+    def _count(self, shape: tuple[int, ...]) -> int:
+        count = 1
+        for extent in shape:
+            count *= extent
+        return min(count, _BLOCK)
+
+    def normal(self, shape: tuple[int, ...], dtype: Dtype, std: float = 1.0, mean: float = 0.0) -> Tensor:
+        """Independent normal values, rounded to `dtype`."""
+        out = self._blank(shape, dtype)
+        if self.device == "meta":
+            return out
+        if self.recipe == "zeros":
+            return out.zero_()
+        draw = torch.randn(self._count(shape), generator=self._generator, device=self.device)
+        # Cast once per block: copying one dtype is what makes large tensors cheap.
+        self._fill(out, draw.mul_(std).add_(mean).to(out.dtype))
+        if self.recipe == "huge_channel" and out.dim() > 1:
+            column = out[..., out.shape[-1] // 2]
+            column.copy_((column.float() * 1000).to(out.dtype))
+        return out
+
+    def uniform(self, shape: tuple[int, ...], dtype: Dtype, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Independent uniform values in [low, high)."""
+        out = self._blank(shape, dtype)
+        if self.device == "meta":
+            return out
+        draw = torch.rand(self._count(shape), generator=self._generator, device=self.device)
+        return self._fill(out, draw.mul_(high - low).add_(low).to(out.dtype))
+
+    def quantised(self, shape: tuple[int, ...], dtype: Dtype, block: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Independent normal values as fp8 codes, and one fp32 scale (largest magnitude / largest code) per rows x columns."""
+        height, width = block
+        *lead, rows, columns = shape
+        codes, scales = self._blank(shape, dtype), self._blank((*lead, rows // height, columns // width), "fp32")
+        if self.device == "meta":
+            return codes, scales
+        flat_codes, flat_scales = codes.view(-1, columns), scales.view(-1, columns // width)
+        largest = torch.finfo(codes.dtype).max
+        # Some rows at a time: the values themselves would take four times the memory of their codes.
+        step = max(1, _BLOCK // (height * columns)) * height
+        draw = torch.randn(self._count(shape), generator=self._generator, device=self.device)
+        tape = draw.repeat(1 + -(-step * columns // draw.numel()))
+        for start in range(0, len(flat_codes), step):
+            some = flat_codes[start : start + step]
+            values = tape[start * columns % draw.numel() :][: some.numel()].view(some.shape).clone()
+            if self.recipe == "zeros":
+                values.zero_()
+            elif self.recipe == "huge_channel":
+                values[:, columns // 2] *= 1000
+            tiles = values.view(-1, height, columns // width, width)
+            scale = tiles.abs().amax((1, 3)).clamp_min_(1e-12) / largest
+            some.copy_((tiles / scale[:, None, :, None]).clamp_(-largest, largest).view(some.shape))
+            flat_scales[start // height : (start + step) // height] = scale
+        return codes, scales
+
+    def integers(self, shape: tuple[int, ...], dtype: Dtype, high: int, low: int = 0) -> Tensor:
+        """Independent integers in [low, high)."""
+        out = self._blank(shape, dtype)
+        if self.device == "meta":
+            return out
+        draw = torch.randint(low, high, (self._count(shape),), generator=self._generator, device=self.device)
+        return self._fill(out, draw.to(out.dtype))
+
+    def values(self, values: Iterable[int], dtype: Dtype) -> Tensor:
+        """A one-dimensional tensor of given integers, such as prefix sums."""
+        given = torch.tensor(list(values), dtype=torch_dtype(dtype))
+        out = self._blank((given.numel(),), dtype)
+        return out if self.device == "meta" else out.copy_(given)
+
+
+def seed(op: object, content: int) -> int:
+    """The seed of one content of a case: it depends on operator, dimensions and content number, and on nothing else."""
+    return zlib.crc32(f"{op!r} {content}".encode())
+
+
+def make(op: Operator, device: str, content: int = 0, recipe: Recipe = "random", guarded: Guarded | None = None) -> Inputs:
+    """The inputs of one content of a case, by name."""
+    return op.inputs(Maker(seed(op, content), device, recipe, guarded))

@@ -1,0 +1,220 @@
+"""The correctness of one provider on one case, before any timing: poisoned, guarded, from fresh and changed inputs.
+
+The order is what finds the cheats: a result that was computed while preparing, or remembered by address, is stale as soon as
+the same buffers hold another content.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from .check import Deviation, Outputs, Watch, Wrong, compare, named, same
+from .measurement import Correctness
+from .operator import Inputs, Launch, New, Provider, Recipe, Spec, Tolerance
+from .tensors import Guarded, Maker, seed
+from .work import Work
+
+#: Edge inputs are checked too where reference and launches are this cheap, in bytes of work.
+_LIGHT_BYTES = 64 * 2**20
+_LIGHT_FLOP = 10**9
+
+
+class Subject(Protocol):
+    """What is measured: an Operator at some dimensions, or a bench written by hand."""
+
+    @property
+    def tolerance(self) -> dict[str, Tolerance]:
+        """How far each output may be from the reference."""
+
+    @property
+    def edges(self) -> tuple[Recipe, ...]:
+        """Input recipes beside the random one."""
+
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Inputs that a model holds fixed."""
+
+    @property
+    def exact_dtype(self) -> bool:
+        """False where only shapes, not dtypes, of the outputs are known beforehand."""
+
+    def work(self) -> Work:
+        """Bytes and FLOP."""
+
+    def inputs(self, new: New) -> Inputs:
+        """The input tensors, by name."""
+
+    def outputs(self) -> dict[str, Spec]:
+        """Shape and dtype of every output."""
+
+    def reference(self, *args: Any, **kwargs: Any) -> Any:
+        """The right outputs."""
+
+    def flaw(self, inputs: Inputs, got: Outputs, want: Outputs) -> str | None:
+        """One sentence about outputs with more than one right answer."""
+
+
+@dataclass
+class Content:
+    """One set of input values with the right outputs for them."""
+
+    recipe: Recipe
+    inputs: Inputs
+    want: Outputs
+
+    @property
+    def finite_reference(self) -> bool:
+        """False where the reference itself gives NaN."""
+        return not any(bool(value.isnan().any()) for value in self.want.values() if value.is_floating_point())
+
+
+def content(subject: Subject, device: str, number: int, recipe: Recipe = "random", base: "Content | None" = None) -> Content:
+    """Makes inputs and runs the reference on clones of them. `base` supplies the inputs that a model holds fixed."""
+    inputs = subject.inputs(Maker(seed(subject, number), device, recipe))
+    for name in subject.constants if base is not None else ():
+        inputs[name] = base.inputs[name] if base is not None else inputs[name]
+    with torch.no_grad():
+        right = subject.reference(**clone(inputs))
+    names = subject.outputs()
+    values = list(right) if isinstance(right, (tuple, list)) else [right]
+    if len(values) != len(names):
+        raise Wrong(f"the reference returned {len(values)} outputs; expected {len(names)}: {', '.join(names)}")
+    return Content(recipe, inputs, dict(zip(names, values, strict=True)))
+
+
+def clone(inputs: Inputs, guarded: Guarded | None = None) -> Inputs:
+    """Copies of the inputs with the same strides, between guard bytes of their own."""
+    guarded = guarded or Guarded()
+    copies = {}
+    for name, value in inputs.items():
+        whole = guarded.empty(_storage_shape(value), value.dtype, value.device, f"input {name!r}")
+        copies[name] = whole.as_strided(value.shape, value.stride()).copy_(value) if _dense(value) else value.clone()
+    return copies
+
+
+def _dense(value: Tensor) -> bool:
+    """Whether the elements fill their memory without gaps, in any order of dimensions."""
+    extent = 1 + sum((size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True) if size)
+    return extent == value.numel()
+
+
+def _storage_shape(value: Tensor) -> tuple[int, ...]:
+    return (value.numel(),)
+
+
+def copy_into(buffers: Inputs, values: Inputs) -> None:
+    """Writes other values into existing buffers."""
+    for name, value in values.items():
+        buffers[name].copy_(value)
+
+
+@dataclass
+class Trial:
+    """What a provider's correctness rounds found."""
+
+    figures: Correctness
+    seen: tuple[str, ...]
+    launch: Launch
+    #: outputs for the two random contents, as this provider computes them
+    golden: dict[int, Outputs] = field(default_factory=dict)
+
+
+def light(subject: Subject) -> bool:
+    """Whether edge inputs cost little enough to be checked at every run."""
+    work = subject.work()
+    return work.bytes <= _LIGHT_BYTES and work.flops <= _LIGHT_FLOP
+
+
+def edge_contents(subject: Subject, device: str) -> list[Content]:
+    """The contents of the operator's edge recipes, where they are cheap."""
+    return [content(subject, device, 0, recipe) for recipe in subject.edges] if light(subject) else []
+
+
+def run(
+    subject: Subject,
+    provider: Provider,
+    contents: list[Content],
+    edges: list[Content],
+    device: str,
+    peer: dict[str, float] | None = None,
+) -> Trial:
+    """All rounds of one provider. Raises Wrong with one sentence; whatever the provider itself raises passes through."""
+    guarded = Guarded()
+    watch = Watch(guarded)
+    buffers = clone(contents[0].inputs, guarded)
+    specs = subject.outputs()
+    deviations: list[dict[str, Deviation]] = []
+    with watch:
+        launch = provider.prepare(subject, **buffers)
+
+    def once(values: Content, how: Callable[[], Any], peers: dict[str, float] | None) -> Outputs:
+        got = named(how(), specs, device, subject.exact_dtype)
+        _synchronize(device)
+        _unharmed(values.inputs, buffers, provider, guarded)
+        try:
+            deviations.append(compare(subject, values.inputs, got, values.want, peers))
+        except Wrong as error:
+            raise Wrong(f"{error} [{_round(values, contents)}]") from None
+        return got
+
+    def watched() -> Any:
+        with watch:
+            return launch()
+
+    golden: dict[int, Outputs] = {}
+    once(contents[0], watched, peer)
+    for number in (1, 0):
+        copy_into(buffers, contents[number].inputs)
+        golden[number] = {name: value.clone() for name, value in once(contents[number], launch, peer).items()}
+    copy_into(buffers, contents[0].inputs)
+    again = named(launch(), specs, device, subject.exact_dtype)
+    _synchronize(device)
+    deterministic = all(same(golden[0][name], value) for name, value in again.items())
+    for edge in edges:
+        copy_into(buffers, edge.inputs)
+        once(edge, watched, None)
+    rounds = ("content 0", "content 1", *(edge.recipe for edge in edges))
+    return Trial(_figures(deviations, rounds, deterministic), tuple(watch.seen), launch, golden)
+
+
+def _round(values: Content, contents: list[Content]) -> str:
+    return f"inputs: {values.recipe}" if values.recipe != "random" else f"inputs: content {contents.index(values)}"
+
+
+def _synchronize(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _unharmed(before: Inputs, after: Inputs, provider: Provider, guarded: Guarded) -> None:
+    """Raises Wrong where the launch wrote past a tensor, or changed an input it had not declared in-place."""
+    broken = guarded.broken()
+    if broken:
+        raise Wrong(f"wrote out of bounds: the guard bytes around {broken} changed")
+    for name, value in before.items():
+        if name not in provider.inplace and not same(value, after[name]):
+            raise Wrong(f"changed its input {name!r}; declare it with inplace=({name!r},) if the kernel works in place")
+
+
+def _figures(deviations: list[dict[str, Deviation]], rounds: tuple[str, ...], deterministic: bool) -> Correctness:
+    def worst(get: Callable[[Deviation], float]) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        for name, value in _all(deviations):
+            figures[name] = max(figures.get(name, 0.0), get(value))
+        return figures
+
+    return Correctness(
+        # On all-zero references a relative error says nothing; the elementwise figure covers them.
+        rel_l2=worst(lambda d: d.rel_l2 if d.rel_l2 != float("inf") else 0.0),
+        worst=worst(lambda d: d.worst),
+        rounds=rounds,
+        deterministic=deterministic,
+    )
+
+
+def _all(deviations: list[dict[str, Deviation]]) -> Iterator[tuple[str, Deviation]]:
+    for found in deviations:
+        yield from found.items()

@@ -1,0 +1,135 @@
+"""Dtypes, bytes and quantities: the only place that reads or formats a number with a unit.
+
+Inside the project there is one unit each: seconds, bytes, FLOP, and those per second.
+"""
+
+import re
+from typing import Literal, get_args
+
+from .mistake import Mistake, unknown
+
+#: Element types of tensors. fp8_e4m3 is e4m3fn, as NVIDIA and the OCP define it; fp8_e4m3fnuz is AMD's CDNA3 variant.
+Dtype = Literal[
+    "fp64", "fp32", "fp16", "bf16", "fp8_e4m3", "fp8_e4m3fnuz", "fp8_e5m2", "fp4_e2m1", "int64", "int32", "int8", "uint8", "bool"
+]
+DTYPES: tuple[str, ...] = get_args(Dtype)
+#: What kernels that compute on plain floats take; any other dtype is refused as a dimension.
+FloatDtype = Literal["fp32", "fp16", "bf16"]
+#: The two encodings of fp8 e4m3; their largest values are 448 and 240.
+Fp8Dtype = Literal["fp8_e4m3", "fp8_e4m3fnuz"]
+
+_BITS = {"fp64": 64, "fp32": 32, "fp16": 16, "bf16": 16, "fp4_e2m1": 4, "int64": 64, "int32": 32}
+
+#: Arithmetic units a data sheet can rate. `fp32` is the vector unit; the others are matrix units.
+Unit = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int8"]
+UNITS: tuple[str, ...] = get_args(Unit)
+
+
+def nbytes(dtype: str, count: int) -> int:
+    """Bytes that `count` elements of `dtype` take; two fp4 elements share one byte."""
+    return (count * _BITS.get(dtype, 8) + 7) // 8
+
+
+def matrix_unit(dtype: str) -> Unit:
+    """The unit whose peak bounds a matrix product over `dtype` operands."""
+    if dtype.startswith(("fp8", "fp4")):
+        return "fp8" if dtype.startswith("fp8") else "fp4"
+    if dtype not in ("fp64", "fp32", "fp16", "bf16", "int8"):
+        raise ValueError(f"no matrix unit multiplies {dtype}")
+    return dtype  # type: ignore[return-value]
+
+
+_DECIMAL = {"": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
+_BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
+#: What a quantity can be measured in; bits are for the width of a memory bus.
+_BASES = ("FLOP/s", "B/s", "B", "Hz", "s", "bit")
+_QUANTITY = re.compile(r"\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z/]+)\s*")
+
+
+def quantity(text: str, base: str) -> float:
+    """Reads "4.8 TB/s" as 4.8e12 where `base` is "B/s". Raises Mistake when number, prefix or unit is not understood."""
+    match = _QUANTITY.fullmatch(text)
+    expected = f"expected a number and a unit in {base}, such as '{_EXAMPLE[base]}'"
+    if match is None:
+        raise Mistake(f"{text!r} is not a quantity; {expected}")
+    number, unit = match.groups()
+    prefix = unit.removesuffix(base)
+    if not unit.endswith(base) or prefix not in (_DECIMAL | _BINARY):
+        raise Mistake(f"{text!r} has the unit {unit!r}; {expected}")
+    try:
+        return float(number) * (_DECIMAL | _BINARY)[prefix]
+    except ValueError:
+        raise Mistake(f"{text!r} is not a quantity; {expected}") from None
+
+
+_EXAMPLE = {"FLOP/s": "989 TFLOP/s", "B/s": "4.8 TB/s", "B": "141 GB", "Hz": "1.83 GHz", "s": "7.4 us", "bit": "5120 bit"}
+
+
+def budget(text: str) -> tuple[float | None, float | None]:
+    """Reads "0.5s,2GiB", "0.5s" or "2GiB" as (seconds, bytes); None where not given. "none" gives neither."""
+    seconds = size = None
+    for part in text.split(",") if text != "none" else ():
+        try:
+            if part.strip().endswith("B"):
+                size = quantity(part, "B")
+            else:
+                seconds = quantity(part, "s")
+        except Mistake:
+            raise Mistake(f"{part!r} is not a budget; expected a time, a size or both, such as '0.5s,2GiB', or 'none'") from None
+        if (seconds is not None and seconds <= 0) or (size is not None and size <= 0):
+            raise Mistake(f"{part!r} is not a budget; expected more than zero")
+    return seconds, size
+
+
+def check_unit(unit: str) -> None:
+    """Raises Mistake unless `unit` is one a data sheet can rate."""
+    if unit not in UNITS:
+        raise Mistake(unknown("unit", unit, UNITS))
+
+
+def _scaled(value: float, base: str, prefixes: tuple[tuple[float, str], ...]) -> str:
+    for scale, prefix in prefixes:
+        if abs(value) >= scale:
+            return f"{_three(value / scale)} {prefix}{base}"
+    scale, prefix = prefixes[-1]
+    return f"{_three(value / scale)} {prefix}{base}"
+
+
+def _three(value: float) -> str:
+    """Three significant digits without an exponent: 1234 -> 1234, 12.34 -> 12.3, 0.01234 -> 0.0123."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3g}"
+
+
+_UP = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+
+
+def show_seconds(value: float) -> str:
+    """Seconds for people: "1.24 ms"."""
+    return _scaled(value, "s", ((1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n")))
+
+
+def show_bytes(value: float) -> str:
+    """Bytes for people, decimal as on data sheets: "141 GB"."""
+    return _scaled(value, "B", _UP[1:])
+
+
+def show_memory(value: float) -> str:
+    """Bytes for people, binary as memory is bought: "2.00 GiB"."""
+    return _scaled(value, "B", tuple((2.0 ** (10 * n), p) for n, p in ((4, "Ti"), (3, "Gi"), (2, "Mi"), (1, "Ki"), (0, ""))))
+
+
+def show_rate(value: float, base: str) -> str:
+    """A rate for people: "989 TFLOP/s", "4.80 TB/s"."""
+    return _scaled(value, base, _UP[1:-1])
+
+
+def show_flop(value: float) -> str:
+    """FLOP for people: "68.7 GFLOP"."""
+    return _scaled(value, "FLOP", _UP[:-1])
+
+
+def show_share(value: float) -> str:
+    """A share for people: "87.3 %"; small ones keep a second digit, so that 0.04 % is not shown as nothing."""
+    return f"{100 * value:.1f} %" if abs(value) >= 0.01 or value == 0 else f"{100 * value:.2g} %"
