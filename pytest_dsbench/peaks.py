@@ -63,13 +63,16 @@ def cores() -> int:
 
 def sheet() -> Hardware:
     """The measured sheet of this CPU: from the cache of this machine, or measured now (a few seconds) and cached."""
+    return cached() or measure()
+
+
+def cached() -> Hardware | None:
+    """The sheet that was measured before, or None; one of another version or cut short is measured again."""
     path = cache_path()
-    if path.exists():
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=Hardware)
-        except (msgspec.DecodeError, msgspec.ValidationError):
-            pass  # written by another version, or cut short: what was measured can be measured again
-    return measure()
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Hardware) if path.exists() else None
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None
 
 
 def cache_path() -> Path:

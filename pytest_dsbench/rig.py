@@ -60,7 +60,7 @@ class Rig:
             self._last = None  # free the last case's tensors before the next one's are made
             first = content(subject, self.device, 0)
             both = [first, content(subject, self.device, 1, base=first)]
-            self._last = (key, (both, edge_contents(subject, self.device)))
+            self._last = (key, (both, edge_contents(subject, self.device, first)))
         found: tuple[list[Content], list[Content]] = self._last[1]
         return found
 

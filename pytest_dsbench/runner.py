@@ -23,7 +23,6 @@ from .stats import estimate
 from .tensors import Guarded, Maker
 from .trial import Content, Subject, Trial, clone, copy_into
 from .units import show_memory, show_seconds
-from .work import Work
 
 #: Most buffer sets a case rotates over; below 2x the cache even with these, the case is reported as hot.
 _MOST_SETS = 256
@@ -66,7 +65,7 @@ def measure(rig: Rig, case: Planned, subject: Subject, provider: Provider) -> tu
     try:
         work = subject.work()
         found = found.replace(work=work, bound=bound(work, rig.hardware))
-        reason = over_budget(rig, subject, work, bound(work, rig.hardware))
+        reason = over_budget(rig, subject, bound(work, rig.hardware))
     except Mistake as error:
         return found.replace(reason=str(error)), []
     if reason:
@@ -77,14 +76,14 @@ def measure(rig: Rig, case: Planned, subject: Subject, provider: Provider) -> tu
         return found.replace(status="failed", reason=str(error)), []
 
 
-def over_budget(rig: Rig, subject: Subject, work: Work, limit: Bound) -> str | None:
+def over_budget(rig: Rig, subject: Subject, limit: Bound) -> str | None:
     """Why a case is too big for the budget, from its work model alone, before anything is allocated."""
     seconds, memory = rig.budget
     if seconds is not None and limit.seconds > seconds:
-        return f"T_SOL {show_seconds(limit.seconds)} over the budget of {show_seconds(seconds)}"
+        return f"T_SOL {show_seconds(limit.seconds)} over the budget of {seconds:g} s"
     need = memory_need(subject)
     if memory is not None and need > memory:
-        return f"needs {show_memory(need)} of memory, over the budget of {show_memory(memory)}"
+        return f"memory {show_memory(need)} over the budget of {show_memory(memory)}"
     return None
 
 

@@ -303,6 +303,27 @@ def describe(op: Operator) -> str:
     return "-".join(parts)
 
 
+def read_dims(cls: type[Operator], given: Iterable[str]) -> dict[str, Any]:
+    """Dimensions as the command line gives them: "tokens=4096", "seq_lens=720,1200". Raises Mistake."""
+    dims: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise Mistake(f"{text!r} is not a dimension; expected dim=value, such as {cls.__struct_fields__[0]}=4096")
+        numbers = [_number(part) for part in value.split(",")]
+        dims[key] = numbers if key in _list_fields(cls) else _number(value)
+    return dims
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
 def _run_lengths(values: tuple[int, ...]) -> str:
     """(256, 256, 17) -> "256x2+17"; a long mixed batch is cut and counted, so that a test's name stays a name."""
     runs: list[tuple[int, int]] = []

@@ -63,7 +63,7 @@ def hardware_lines(sheets: Iterable[Hardware]) -> list[str]:
         [
             sheet.name,
             sheet.title + (" [derived]" if sheet.derived else ""),
-            *(f"{sheet.peak[unit] / 1e12:.4g}" if unit in sheet.peak else "-" for unit in units),
+            *(f"{sheet.peak[unit] / 1e12:,.5g}" if unit in sheet.peak else "-" for unit in units),
             show_rate(sheet.bandwidth, "B/s"),
             show_bytes(sheet.memory) if sheet.memory else "-",
             f"{sheet.sms}" if sheet.sms else "-",

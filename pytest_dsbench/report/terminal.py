@@ -86,7 +86,7 @@ def _cases_of(count: int) -> str:
 
 def _general(reason: str) -> str:
     """A reason without the case's own quantity: "T_SOL 1.9 s over the budget of 0.5 s" -> "T_SOL over the budget of 0.5 s"."""
-    return re.sub(r"^(?:(T_SOL|needs) [\d.]+ \S+ (?:of )?|\d+ of \d+ (?=batches)| \d+x)", r"\1 ", reason, count=1).strip()
+    return re.sub(r"^(T_SOL|memory) [\d.]+ \S+ |^\d+ of \d+ (?=batches)| \d+x", lambda m: f"{m[1]} " if m[1] else "", reason).strip()
 
 
 def _ran(found: Sequence[Measurement]) -> list[str]:

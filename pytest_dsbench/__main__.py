@@ -1,0 +1,109 @@
+"""dsbench: what can be asked without running a bench. `python -m pytest_dsbench` is the same."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from .hardware import named, sheets
+from .mistake import Mistake
+from .operators import everything, find
+from .plan import sheet
+from .report.bounds import hardware_lines, roofline_lines
+from .report.table import table
+from .roofline import bound
+from .shapes import bundled, describe, load, read_dims
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit code: 0, or 2 after a mistake, which is one sentence on stderr."""
+    given = _parser().parse_args(arguments)
+    try:
+        for line in given.run(given):
+            print(line)
+    except Mistake as error:
+        print(f"dsbench: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough; closing stderr keeps Python from complaining at exit.
+        sys.stderr.close()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dsbench", description="Kernels against the speed of light of the hardware.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    hardware = commands.add_parser("hardware", help="all data sheets with their ridge points, and the measured roof of this CPU")
+    hardware.add_argument("--measure", action="store_true", help="measure this CPU's roof again")
+    hardware.set_defaults(run=_hardware)
+
+    roofline = commands.add_parser("roofline", help="bytes, FLOP, regime and T_SOL of one shape on some devices, side by side")
+    roofline.add_argument("operator")
+    roofline.add_argument("dims", nargs="*", metavar="dim=value", help="such as tokens=4096 hidden=7168 dtype=bf16 seq_lens=720,1200")
+    roofline.add_argument("--hw", default=None, metavar="NAMES", help="comma-separated sheets or .toml files (default: all)")
+    roofline.set_defaults(run=_roofline)
+
+    shapes = commands.add_parser("shapes", help="the cases of the shape files")
+    shapes.add_argument("operator", nargs="?", help="one operator's cases only")
+    shapes.add_argument("--path", action="append", type=Path, help="shape files or folders (default: those of the package)")
+    shapes.set_defaults(run=_shapes)
+
+    operators = commands.add_parser("operators", help="all operators with their dimensions and providers")
+    operators.set_defaults(run=_operators)
+    return parser
+
+
+def _hardware(given: argparse.Namespace) -> list[str]:
+    found = list(sheets().values())
+    try:
+        from . import peaks
+
+        cpu = peaks.measure() if given.measure else peaks.cached()
+    except ModuleNotFoundError as error:
+        cpu, note = None, f"this CPU's roof: measuring it needs {error.name}; install pytest-dsbench[torch]"
+    else:
+        note = f"cpu: {cpu.source}" if cpu else "this CPU's roof is not measured yet; dsbench hardware --measure does it"
+    return [*hardware_lines([*found, cpu] if cpu else found), "", note]
+
+
+def _roofline(given: argparse.Namespace) -> list[str]:
+    operator = find(given.operator)
+    op = operator.build(read_dims(operator, given.dims))
+    chosen = [sheet(name) if name == "cpu" else named(name) for name in given.hw.split(",")] if given.hw else list(sheets().values())
+    work = op.work()
+    if given.hw:
+        return roofline_lines(f"{op.name} {describe(op)}", work, [(one, bound(work, one)) for one in chosen])
+    able = [one for one in chosen if all(unit in one.peak for unit in work.flop)]
+    lines = roofline_lines(f"{op.name} {describe(op)}", work, [(one, bound(work, one)) for one in able])
+    lacking = [one.name for one in chosen if one not in able]
+    return [*lines, f"no bound on {', '.join(lacking)}: no peak for {', '.join(work.flop)}"] if lacking else lines
+
+
+def _shapes(given: argparse.Namespace) -> list[str]:
+    if given.operator:
+        find(given.operator)
+    found = load(given.path or [bundled()])
+    cases = [case for case in found.cases if given.operator in (None, case.op.name)]
+    rows = [[case.op.name, case.label, ",".join(case.tags) or "-", case.provenance.framework or "-", case.where] for case in cases]
+    lines = table(["operator", "case", "tags", "from", "where"], rows, left=5)
+    return [*lines, *(str(one) for one in found.broken), f"{len(cases)} cases"]
+
+
+def _operators(_: argparse.Namespace) -> list[str]:
+    from . import providers
+
+    known = everything()
+    providers.load()
+    rows = []
+    for name, operator in sorted(known.items()):
+        fields = msgspec.structs.fields(operator)
+        dims = [f.name if f.default is msgspec.NODEFAULT else f"{f.name}={f.default}" for f in fields]
+        rows.append([name, " ".join(dims), " ".join(operator.providers)])
+    return table(["operator", "dimensions", "providers"], rows, left=3)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
