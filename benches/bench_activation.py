@@ -1,5 +1,5 @@
 """Activations between the two GEMMs of an MLP."""
 
-from pytest_dsbench import bench, find
+from pytest_dsbench import bench
 
-bench_silu_and_mul = bench(find("silu_and_mul"))
+bench_silu_and_mul = bench("silu_and_mul")

@@ -1,5 +1,5 @@
 """Attention."""
 
-from pytest_dsbench import bench, find
+from pytest_dsbench import bench
 
-bench_attention_forward = bench(find("attention_forward"))
+bench_attention_forward = bench("attention_forward")

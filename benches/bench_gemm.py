@@ -1,5 +1,5 @@
 """Matrix products."""
 
-from pytest_dsbench import bench, find
+from pytest_dsbench import bench
 
-bench_block_scaled_mm = bench(find("block_scaled_mm"))
+bench_block_scaled_mm = bench("block_scaled_mm")

@@ -1,5 +1,5 @@
 """Mixture-of-experts routing."""
 
-from pytest_dsbench import bench, find
+from pytest_dsbench import bench
 
-bench_moe_topk_gating_softmax = bench(find("moe_topk_gating_softmax"))
+bench_moe_topk_gating_softmax = bench("moe_topk_gating_softmax")

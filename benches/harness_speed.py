@@ -14,9 +14,9 @@ ROUNDS = 5
 CASES = 3000
 
 OURS = """
-from pytest_dsbench import bench, find
+from pytest_dsbench import bench
 
-bench_rms_norm = bench(find("rms_norm"))
+bench_rms_norm = bench("rms_norm")
 """
 PLAIN = f"""
 import pytest

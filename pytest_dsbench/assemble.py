@@ -11,6 +11,7 @@ from .hardware import detect, named
 from .hardware.device import device as find_device
 from .hardware.sheet import Hardware
 from .lock import device_lock
+from .mistake import Mistake
 from .nvml import Nvml
 from .options import Options
 from .rig import Rig
@@ -29,6 +30,8 @@ def rig(options: Options) -> Rig:
 
 
 def _cpu(options: Options) -> Rig:
+    if options.clock != "auto":
+        raise Mistake(f"--dsbench-clock={options.clock} is a way to time a GPU; the device here is the CPU, which has one clock")
     torch.set_num_threads(peaks.cores())
     peaks.keep_heap()
     return Rig(
@@ -37,6 +40,7 @@ def _cpu(options: Options) -> Rig:
         environment=environment.read("cpu"),
         clock=CpuClock() if options.timed else None,
         cache=float(peaks.last_level_cache()),
+        cold=options.cold,
         budget=options.budget or CPU_BUDGET,
         raise_roof=peaks.measure if options.hw in (None, "cpu") else None,
     )

@@ -91,6 +91,10 @@ class New(Protocol):
         """A one-dimensional tensor of given integers, such as prefix sums."""
 
 
+class Unsupported(Exception):
+    """Raised by a provider's function for a case that its library does not do; the case is skipped with this reason."""
+
+
 @dataclass(frozen=True)
 class Provider:
     """One implementation of one operator, by one library."""
@@ -106,6 +110,8 @@ class Provider:
     inplace: tuple[str, ...] = ()
     #: runs only when --dsbench-provider names it
     opt_in: bool = False
+    #: false where it is only checked, since its speed here says nothing, as in an interpreter
+    timed: bool = True
 
     @property
     def where(self) -> str:
@@ -213,12 +219,13 @@ class Operator(Record):
         devices: tuple[str, ...] = ("cuda",),
         inplace: tuple[str, ...] = (),
         opt_in: bool = False,
+        timed: bool = True,
     ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
         """Registers the decorated function as a provider: it takes (op, **inputs) and returns the launch."""
 
         def register(prepare: Callable[..., Launch]) -> Callable[..., Launch]:
             packages = (needs,) if isinstance(needs, str) else needs
-            made = Provider(name=name, prepare=prepare, needs=packages, devices=devices, inplace=inplace, opt_in=opt_in)
+            made = Provider(name, prepare, packages, devices, inplace, opt_in, timed)
             known = cls.providers.get(name)
             if known is not None and known.prepare.__code__.co_filename != prepare.__code__.co_filename:
                 raise Mistake(f"{made.where}: provider {name!r} of {cls.name} is already defined at {known.where}")

@@ -15,7 +15,7 @@ from .check import Outputs, Wrong, compare, named, same
 from .clock import Buffers, Samples
 from .measurement import LIGHT, Measurement, Planned
 from .mistake import Mistake
-from .operator import Inputs, Launch, Provider
+from .operator import Inputs, Launch, Provider, Unsupported
 from .provenance import fallback, functions
 from .rig import Rig
 from .roofline import Bound, bound
@@ -63,15 +63,18 @@ def measure(rig: Rig, case: Planned, subject: Subject, provider: Provider) -> tu
         case=case, status="skipped", packages=provider.packages(), hardware=rig.hardware.name, environment=rig.environment.key()
     )
     try:
-        work = subject.work()
-        found = found.replace(work=work, bound=bound(work, rig.hardware))
-        reason = over_budget(rig, subject, bound(work, rig.hardware))
+        found = found.replace(work=subject.work())
+        limit = bound(subject.work(), rig.hardware)
+        found = found.replace(bound=limit)
+        reason = over_budget(rig, subject, limit)
     except Mistake as error:
         return found.replace(reason=str(error)), []
     if reason:
         return found.replace(reason=reason), []
     try:
         return _measured(rig, found, subject, provider)
+    except Unsupported as error:
+        return found.replace(status="skipped", reason=str(error)), []
     except Wrong as error:
         return found.replace(status="failed", reason=str(error)), []
 
@@ -111,7 +114,7 @@ def _measured(rig: Rig, found: Measurement, subject: Subject, provider: Provider
             ran=functions(tried.launch, tried.seen),
             notes=fallback(provider, tried.seen),
         )
-        if rig.clock is None:
+        if rig.clock is None or not provider.timed:
             return found, []
         plan = _plan(rig, subject, provider, contents, tried)
         found = found.replace(anchors=rig.anchors(), at=time.time())
@@ -128,7 +131,10 @@ def _peer(rig: Rig, subject: Subject, provider: Provider, contents: list[Content
     native = getattr(subject, "providers", {}).get("torch")
     if native is None or native is provider or native.absent(rig.device):
         return None
-    return trial.run(subject, native, contents, [], rig.device).figures.rel_l2
+    try:
+        return trial.run(subject, native, contents, [], rig.device).figures.rel_l2
+    except (Wrong, Unsupported):
+        return None  # torch's own case says so; it is no measure for this one
 
 
 @contextmanager
@@ -136,6 +142,8 @@ def _blame(who: str, rig: Rig) -> Iterator[None]:
     """Turns whatever foreign code raises into one sentence that names it: the boundary between the harness and its users."""
     try:
         yield
+    except Unsupported:
+        raise
     except Wrong as error:
         if str(error).startswith("the reference"):
             raise
@@ -170,7 +178,8 @@ def _plan(rig: Rig, subject: Subject, provider: Provider, contents: list[Content
     held = sum(value.nbytes for value in contents[0].inputs.values()) + sum(spec.nbytes for spec in subject.outputs().values())
     # A graph replays its calls without a flush between them, so on a GPU its buffers must cover more.
     least, times = (_GRAPH_SETS, 3) if rig.device == "cuda" and held < rig.cache else (2, 2)
-    count = min(max(least, -(-times * int(rig.cache) // max(held, 1))), _MOST_SETS)
+    wanted = -(-times * int(rig.cache) // max(held, 1)) if rig.cold else least
+    count = min(max(least, wanted), _MOST_SETS)
     count += count % 2
     sets, guarded = [], Guarded()
     for number in range(count):
@@ -231,7 +240,7 @@ def _judged(rig: Rig, found: Measurement, samples: Samples, cold: bool) -> Measu
     if floor is not None and spent.median < _FLOOR * floor:
         notes.append("floor-bound: less than three empty launches, so its efficiency measures launches")
     if not cold:
-        notes.append("hot: the buffers fit in the cache, so the memory roofline does not bind")
+        notes.append("hot: the buffers may stay in the cache, so the memory roofline does not bind")
     found = found.replace(
         status="passed",
         bound=limit,

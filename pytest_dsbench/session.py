@@ -25,20 +25,6 @@ if TYPE_CHECKING:
     from .runs import Header
 
 
-class BrokenShapes(pytest.Item):
-    """A shape file that belongs to no bench: it fails with its sentence, and stops nothing else."""
-
-    sentence: str = ""
-
-    def runtest(self) -> None:
-        """Fails."""
-        pytest.fail(self.sentence, pytrace=False)
-
-    def reportinfo(self) -> tuple[Path, int | None, str]:
-        """Where pytest says this item is."""
-        return self.path, None, self.name
-
-
 class Session:
     """What a pytest session knows of benches."""
 
@@ -159,43 +145,6 @@ class Session:
                 "environment": self._rig.environment.key(),
             }
         }
-
-    def print_plan(self, session: pytest.Session) -> bool:
-        """Prints the plan of the selected items, and writes its file."""
-        jobs = [
-            item.callspec.params["dsbench"]
-            for item in session.items
-            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-        ]
-        cases = list(dict.fromkeys(job.case.op for job in jobs if isinstance(job, Job)))
-        by_op = {job.case.op: job.case for job in jobs if isinstance(job, Job)}
-        broken = [job for job in jobs if isinstance(job, Broken)] + [
-            item for item in session.items if isinstance(item, BrokenShapes)
-        ]
-        idle = [job.reason for job in jobs if isinstance(job, Idle)]
-        try:
-            hardware = plan_sheet(self.options.hw)
-            prospects = plan((by_op[op] for op in cases), hardware)
-        except Mistake as error:
-            _refuse(error)
-        reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
-        write = reporter.write_line
-        for line in [
-            "",
-            *plan_lines(prospects, hardware),
-            *idle,
-            *(getattr(one, "sentence", None) or str(one) for one in broken),
-        ]:
-            write(line)
-        if self.options.plan:
-            Path(self.options.plan).write_bytes(b"".join(msgspec.json.encode(one.to_json()) + b"\n" for one in prospects))
-            write(f"{len(prospects)} cases written to {self.options.plan}")
-        session.testsfailed += len(broken)
-        return True
-
-
-def _refuse(error: Mistake) -> NoReturn:
-    raise pytest.UsageError(str(error)) from None
 
 
 def _options(config: pytest.Config) -> Options:

@@ -17,7 +17,7 @@ pytest.importorskip("numpy", reason="Triton's interpreter needs numpy, which tri
 import torch
 import triton
 
-from pytest_dsbench.mistake import Mistake
+from pytest_dsbench.operator import Unsupported
 from pytest_dsbench.operators.fp8_dynamic_per_token_quant import Fp8DynamicPerTokenQuant
 from pytest_dsbench.operators.rms_norm import RmsNorm
 from pytest_dsbench.operators.silu_and_mul import SiluAndMul
@@ -55,7 +55,7 @@ def test_needs_a_gpu_where_nothing_is_interpreted(operator: Any) -> None:
 
 def test_refuses_the_encoding_that_triton_cannot_write_on_nvidia() -> None:
     op = Fp8DynamicPerTokenQuant(tokens=1, hidden=8, fp8="fp8_e4m3fnuz")
-    with pytest.raises(Mistake, match="cannot write fp8_e4m3fnuz"):
+    with pytest.raises(Unsupported, match="cannot write fp8_e4m3fnuz"):
         ours._fp8_dynamic_per_token_quant(op, torch.zeros(1, 8))
 
 

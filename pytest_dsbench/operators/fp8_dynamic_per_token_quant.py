@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: A row of zeros still has a scale to divide by.
 _SMALLEST = 1e-12
+#: From this many scales on, the share of codes that two right roundings disagree on is an average.
+_MANY_ROWS = 32
 
 
 class Fp8DynamicPerTokenQuant(Operator):
@@ -23,8 +25,11 @@ class Fp8DynamicPerTokenQuant(Operator):
     #: fp8_e4m3 reaches 448, fp8_e4m3fnuz (CDNA3) 240
     fp8: Fp8Dtype = "fp8_e4m3"
 
-    # Multiplying by the reciprocal of the scale and dividing by it round a few elements to neighbouring codes.
-    tolerance = {"q": Tolerance(codes_off=0.005), "scale": Tolerance(rtol=1e-6)}
+    @property
+    def tolerance(self) -> dict[str, Tolerance]:  # type: ignore[override]
+        """Multiplying by the reciprocal of the scale and dividing by it round a few elements to neighbouring codes: 0.04 % of
+        many rows, but up to 2.5 % of a single one whose scale happens to round badly."""
+        return {"q": Tolerance(codes_off=0.005 if self.tokens >= _MANY_ROWS else 0.03), "scale": Tolerance(rtol=1e-6)}
 
     def work(self) -> Work:
         """Read x, write codes and scales; a product per element and a division per row: T(H + 1)."""
