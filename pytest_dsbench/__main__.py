@@ -2,11 +2,12 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
+from .dims import describe, read_dims
 from .hardware import named, sheets
 from .mistake import Mistake
 from .operators import everything, find
@@ -14,7 +15,7 @@ from .plan import sheet
 from .report.bounds import hardware_lines, roofline_lines
 from .report.table import table
 from .roofline import bound
-from .shapes import bundled, describe, load, read_dims
+from .shapes import bundled, load
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 
     roofline = commands.add_parser("roofline", help="bytes, FLOP, regime and T_SOL of one shape on some devices, side by side")
     roofline.add_argument("operator")
-    roofline.add_argument("dims", nargs="*", metavar="dim=value", help="such as tokens=4096 hidden=7168 dtype=bf16 seq_lens=720,1200")
+    roofline.add_argument("dims", nargs="*", metavar="dim=value", help="such as tokens=4096 dtype=bf16 seq_lens=720,1200")
     roofline.add_argument("--hw", default=None, metavar="NAMES", help="comma-separated sheets or .toml files (default: all)")
     roofline.set_defaults(run=_roofline)
 
@@ -72,24 +73,26 @@ def _hardware(given: argparse.Namespace) -> list[str]:
 def _roofline(given: argparse.Namespace) -> list[str]:
     operator = find(given.operator)
     op = operator.build(read_dims(operator, given.dims))
-    chosen = [sheet(name) if name == "cpu" else named(name) for name in given.hw.split(",")] if given.hw else list(sheets().values())
     work = op.work()
     if given.hw:
-        return roofline_lines(f"{op.name} {describe(op)}", work, [(one, bound(work, one)) for one in chosen])
-    able = [one for one in chosen if all(unit in one.peak for unit in work.flop)]
-    lines = roofline_lines(f"{op.name} {describe(op)}", work, [(one, bound(work, one)) for one in able])
-    lacking = [one.name for one in chosen if one not in able]
+        chosen = [sheet("cpu") if name == "cpu" else named(name) for name in map(str.strip, given.hw.split(","))]
+    else:
+        chosen = [one for one in sheets().values() if all(unit in one.peak for unit in work.flop)]
+    lines = roofline_lines(f"{op.name} {describe(op)}", work, [(one, bound(work, one)) for one in chosen])
+    lacking = [] if given.hw else sorted(sheets().keys() - {one.name for one in chosen})
     return [*lines, f"no bound on {', '.join(lacking)}: no peak for {', '.join(work.flop)}"] if lacking else lines
 
 
-def _shapes(given: argparse.Namespace) -> list[str]:
+def _shapes(given: argparse.Namespace) -> Iterator[str]:
     if given.operator:
         find(given.operator)
     found = load(given.path or [bundled()])
     cases = [case for case in found.cases if given.operator in (None, case.op.name)]
-    rows = [[case.op.name, case.label, ",".join(case.tags) or "-", case.provenance.framework or "-", case.where] for case in cases]
-    lines = table(["operator", "case", "tags", "from", "where"], rows, left=5)
-    return [*lines, *(str(one) for one in found.broken), f"{len(cases)} cases"]
+    rows = [[one.op.name, one.label, ",".join(one.tags) or "-", one.provenance.framework or "-", one.where] for one in cases]
+    yield from table(["operator", "case", "tags", "from", "where"], rows, left=5)
+    yield f"{len(cases)} cases"
+    if found.broken:
+        raise Mistake("\n".join(str(one) for one in found.broken))
 
 
 def _operators(_: argparse.Namespace) -> list[str]:

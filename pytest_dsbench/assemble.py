@@ -61,9 +61,9 @@ def _gpu(options: Options) -> Rig:
     device = find_device()
     hardware = detect.resolve(options.hw, device)
     index = device.index or 0
-    # One run at a time on a GPU; the lock is held until this process ends.
+    # One timing run at a time on a GPU; the lock is held until this process ends.
     resources = ExitStack()
-    resources.enter_context(device_lock(device.uuid or f"gpu{index}"))
+    resources.enter_context(device_lock(device.uuid or f"gpu{index}", shared=not options.timed))
     nvml = Nvml.open(device.uuid or index)
     cache = float(device.l2 or hardware.l2 or 0)
     notes = [] if nvml else ["pynvml is not installed: clocks and throttling could not be watched"]

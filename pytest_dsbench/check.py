@@ -68,7 +68,8 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out = func(*args, **(kwargs or {}))
         name = f"{func.namespace}.{func._schema.name.partition('::')[2]}"
         self.seen[name] = None
-        if name in _FRESH and out.is_contiguous() and our_dtype(out.dtype) != str(out.dtype) and out.device.type != "meta":
+        # One without elements is there to be resized by the call it is given to.
+        if name in _FRESH and out.is_contiguous() and out.numel() and out.device.type != "meta":
             return self._guarded.empty(out.shape, out.dtype, out.device, "an output it allocated", poison=True)
         return out
 
@@ -80,7 +81,7 @@ def named(outputs: Any, specs: Mapping[str, Spec], device: str, exact_dtype: boo
     """The outputs of a launch by name. Raises Wrong where count, type, shape, dtype or device are not the operator's."""
     given = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
     if len(given) != len(specs) or outputs is None:
-        count = "nothing" if outputs is None else f"{len(given)} output{'s' if len(given) > 1 else ''}"
+        count = "nothing" if outputs is None else f"{len(given)} output{'s' if len(given) != 1 else ''}"
         raise Wrong(f"returned {count}; expected {len(specs)}: {', '.join(specs)}")
     for (name, spec), got in zip(specs.items(), given, strict=True):
         if type(got) not in (Tensor, torch.nn.Parameter):
@@ -135,25 +136,28 @@ def deviation(got: Tensor, want: Tensor, tolerance: Tolerance) -> Deviation:
     wrong = None
     for start, o, r in _chunks(got, want, wide):
         diff = o - r
-        part = float(torch.linalg.vector_norm(diff))
+        part = _norm(diff)
         if not math.isfinite(part):
+            r = _as_stored(r, got.dtype)
             if not _same_specials(o, r):
                 return Deviation(rel_l2=math.inf, worst=math.inf, wrong=_specials(o, r, start))
-            diff, r = diff.nan_to_num_(0.0, 0.0, 0.0), r.nan_to_num(0.0, 0.0, 0.0)
-            part = float(torch.linalg.vector_norm(diff))
+            diff, r = (o - r).nan_to_num_(0.0, 0.0, 0.0), r.nan_to_num(0.0, 0.0, 0.0)
+            part = _norm(diff)
         diff = diff.abs_()
-        # An exact output meets an exact tolerance: 0 over the smallest number is 0.
-        allowed = r.abs().mul_(tolerance.rtol).add_(atol).clamp_(min=1e-37)
-        ratio = float((diff / allowed).max()) if diff.numel() else 0.0
+        allowed = r.abs().mul_(tolerance.rtol).add_(atol)
+        # An exact output meets an exact tolerance: 0 over 0 is 0, anything else over 0 is infinite.
+        ratios = (diff / allowed).nan_to_num_(0.0, math.inf)
+        ratio = float(ratios.max()) if ratios.numel() else 0.0
         if ratio > max(worst, 1.0):
-            wrong = _element(diff, allowed, o, start)
+            wrong = _element(int(ratios.argmax()), diff, allowed, o, start)
         worst = max(worst, ratio)
         error += part**2
-        norm += float(torch.linalg.vector_norm(r)) ** 2
+        norm += _norm(r) ** 2
         if tolerance.rel_l2 is not None and wrong is None:
             wrong = _worst_tile(diff, r, tolerance, start)
-    relative = (error / norm) ** 0.5 if norm else (0.0 if error == 0 else math.inf)
-    beyond = tolerance.rel_l2 is not None and norm > 0 and relative > tolerance.rel_l2
+    # Beside a reference of zeros a relative error says nothing; the bound on every element covers it.
+    relative = (error / norm) ** 0.5 if norm else 0.0
+    beyond = tolerance.rel_l2 is not None and relative > tolerance.rel_l2
     if wrong is None and beyond and relative > _fair(tolerance, want):
         wrong = f"relative error {relative:.2e}, over the tolerance of {tolerance.rel_l2:.2e}"
     return Deviation(rel_l2=relative, worst=worst, wrong=wrong)
@@ -167,8 +171,14 @@ def _chunks(got: Tensor, want: Tensor, wide: torch.dtype) -> Iterator[tuple[int,
 
 
 def _root_mean_square(want: Tensor, wide: torch.dtype) -> float:
-    total = sum(float(torch.linalg.vector_norm(r.nan_to_num(0.0, 0.0, 0.0))) ** 2 for _, _, r in _chunks(want, want, wide))
+    total = sum(_norm(r.nan_to_num(0.0, 0.0, 0.0)) ** 2 for _, _, r in _chunks(want, want, wide))
     return math.sqrt(total / max(want.numel(), 1))
+
+
+def _norm(values: Tensor) -> float:
+    """The Frobenius norm; in fp64, far slower, only where the squares do not fit in fp32."""
+    norm = float(torch.linalg.vector_norm(values))
+    return norm if math.isfinite(norm) else float(torch.linalg.vector_norm(values, dtype=torch.float64))
 
 
 def _fair(tolerance: Tolerance, want: Tensor) -> float:
@@ -181,6 +191,11 @@ def _fair(tolerance: Tolerance, want: Tensor) -> float:
     return tolerance.rel_l2 if effective >= _MANY else max(tolerance.rel_l2, tolerance.rtol + tolerance.rms)
 
 
+def _as_stored(r: Tensor, dtype: torch.dtype) -> Tensor:
+    """The reference with infinities where it is beyond the largest value of the output's dtype: nothing else can stand there."""
+    return torch.where(r.to(dtype).isinf(), r.to(dtype).to(r.dtype), r) if dtype.is_floating_point else r
+
+
 def _same_specials(o: Tensor, r: Tensor) -> bool:
     return bool((o.isnan() == r.isnan()).all()) and bool(((o == r) | ~(o.isinf() | r.isinf())).all())
 
@@ -190,13 +205,13 @@ def _specials(o: Tensor, r: Tensor, start: int) -> str:
     row, column = (int(i) for i in bad.nonzero()[0])
     count = int(bad.sum())
     got, want = float(o[row, column]), float(r[row, column])
-    hint = "; it was never written" if math.isnan(got) and not math.isnan(want) else ""
+    hint = "; perhaps it was never written" if math.isnan(got) and not math.isnan(want) else ""
     return f"{got:g} at [{start + row}, {column}] where the reference is {want:g} ({count} such elements){hint}"
 
 
-def _element(diff: Tensor, allowed: Tensor, o: Tensor, start: int) -> str:
+def _element(at: int, diff: Tensor, allowed: Tensor, o: Tensor, start: int) -> str:
     over = diff > allowed
-    row, column = divmod(int((diff / allowed).argmax()), diff.shape[-1])
+    row, column = divmod(at, diff.shape[-1])
     return (
         f"|o - r| = {float(diff[row, column]):.3g} at [{start + row}, {column}] (o = {float(o[row, column]):.5g}),"
         f" over the allowed {float(allowed[row, column]):.3g}; {int(over.sum())} of {over.numel()} elements are off"
@@ -204,18 +219,17 @@ def _element(diff: Tensor, allowed: Tensor, o: Tensor, start: int) -> str:
 
 
 def _worst_tile(diff: Tensor, r: Tensor, tolerance: Tolerance, start: int) -> str | None:
-    """A tile whose error is beyond twice the tolerance of the whole: a wrong corner drowns in a large tensor, but not in its tile."""
+    """A tile whose error is beyond twice the tolerance of the whole: a wrong corner drowns in a large tensor, not in its tile."""
     assert tolerance.rel_l2 is not None
     error, norm = _tile_norms(diff), _tile_norms(r)
-    over = error - 2 * tolerance.rel_l2 * norm - tolerance.atol * _TILE
-    if not over.numel() or float(over.max()) <= 0:
-        return None
-    row, column = divmod(int(over.argmax()), over.shape[-1])
-    rows, columns = slice(row * _TILE, (row + 1) * _TILE), slice(column * _TILE, (column + 1) * _TILE)
-    relative = float(error[row, column] / norm[row, column])
-    if relative <= 2 * _fair(tolerance, r[rows, columns]):
-        return None
-    return f"relative error {relative:.2e} in the 128 x 128 tile at [{start + row * _TILE}, {column * _TILE}]"
+    # A tile of zeros has no relative error; its elements were bounded one by one.
+    over = (error > 2 * tolerance.rel_l2 * norm + tolerance.atol * _TILE) & (norm > 0)
+    for row, column in over.nonzero().tolist():
+        rows, columns = slice(row * _TILE, (row + 1) * _TILE), slice(column * _TILE, (column + 1) * _TILE)
+        relative = float(error[row, column] / norm[row, column])
+        if relative > 2 * _fair(tolerance, r[rows, columns]):
+            return f"relative error {relative:.2e} in the 128 x 128 tile at [{start + row * _TILE}, {column * _TILE}]"
+    return None
 
 
 def _tile_norms(values: Tensor) -> Tensor:
@@ -231,6 +245,11 @@ def _codes(got: Tensor, want: Tensor, share: float) -> Deviation:
     """Quantised outputs: codes in order of value, at most one apart, and few of them."""
     if got.dtype != want.dtype:
         return Deviation(rel_l2=math.inf, worst=math.inf, wrong=f"dtype {our_dtype(got.dtype)}, not {our_dtype(want.dtype)}")
+    wide, right = got.float(), want.float()
+    if not _same_specials(wide, right):
+        columns = got.shape[-1] if got.dim() else 1
+        sentence = _specials(wide.reshape(-1, columns), right.reshape(-1, columns), 0)
+        return Deviation(rel_l2=math.inf, worst=math.inf, wrong=sentence)
     apart = (_ordered(got) - _ordered(want)).abs()
     off = float((apart > 0).float().mean()) if apart.numel() else 0.0
     wrong = None
@@ -239,9 +258,9 @@ def _codes(got: Tensor, want: Tensor, share: float) -> Deviation:
         wrong = f"code {int(apart.max())} steps from the reference at flat index {at}; at most one step is allowed"
     elif off > share:
         wrong = f"{100 * off:.2f} % of the codes differ from the reference; at most {100 * share:g} % may"
-    wide, right = got.float().nan_to_num(0.0), want.float().nan_to_num(0.0)
-    norm = float(right.norm())
-    return Deviation(rel_l2=float((wide - right).norm()) / norm if norm else 0.0, worst=off / share, wrong=wrong)
+    norm = float(right.nan_to_num(0.0, 0.0, 0.0).norm())
+    error = float((wide - right).nan_to_num(0.0, 0.0, 0.0).norm())
+    return Deviation(rel_l2=error / norm if norm else 0.0, worst=off / share, wrong=wrong)
 
 
 def _ordered(codes: Tensor) -> Tensor:

@@ -14,14 +14,15 @@ from .measurement import Measurement, Planned, planned
 from .operator import Inputs, New, Provider, Tolerance
 from .rig import Rig
 from .runner import measure
-from .runs import Header
 from .shapes import Broken
 from .trial import Subject
 from .work import Work
 
 #: Names under which a result travels in `item.user_properties`: to junit, and from xdist's workers to the controller.
 RECORD = "dsbench"
+#: What the first result of a process brings along: the run's header, and the node ids of what it is to produce.
 HEADER = "dsbench_run"
+PLAN = "dsbench_plan"
 
 
 class Dsbench:
@@ -30,18 +31,19 @@ class Dsbench:
     def __init__(
         self,
         item: pytest.Item,
-        benchmark: BenchmarkFixture,
+        benchmark: BenchmarkFixture | None,
         rig: Callable[[], Rig],
-        header: Callable[[], Header | None],
+        opening: Callable[[], list[tuple[str, object]]],
         job: Any,
     ):
         self._item = item
-        self._benchmark = bridge.claim(benchmark)
+        self._benchmark = bridge.claim(benchmark) if benchmark is not None else None
         self._rig = rig
-        self._header = header
+        self._opening = opening
         self._job: Job | Idle | Broken | None = job
         #: the record, once there is one
         self.result: Measurement | None = None
+        self._calls = 0
 
     def measure(self) -> None:
         """Measures the case of a shape file that this item stands for."""
@@ -50,9 +52,9 @@ class Dsbench:
                 pytest.fail(str(self._job), pytrace=False)
             case Idle(reason=reason):
                 pytest.skip(reason)
-            case Job(case=case, provider=provider):
+            case Job(case=case, provider=Provider() as provider):
                 self._run(planned(case, provider.name), case.op, provider)
-            case None:
+            case _:
                 pytest.fail(
                     "dsbench.measure() is for benches made by bench(Operator); a bench by hand calls dsbench(...)", pytrace=False
                 )
@@ -74,37 +76,35 @@ class Dsbench:
         returns the right ones; `work` is what must be moved and computed at least. `inplace` names inputs that the launch
         overwrites, `constants` those it may prepare once. One Tolerance holds for all outputs; a dict names them in order.
         """
-        own = self._item.name.removeprefix("bench_")
-        name, _, label = own.partition("[")
-        callspec = getattr(self._item, "callspec", None)
-        by_name = tolerance if isinstance(tolerance, dict) else {}
-        subject = Handmade(own, inputs, launch, reference, work, by_name, constants=constants)
-        if isinstance(tolerance, Tolerance):
-            subject.tolerance = dict.fromkeys(subject.outputs(), tolerance)
-        path, line, _ = self._item.reportinfo()
-        case = Planned(
+        self._calls += 1
+        again = f"#{self._calls}" if self._calls > 1 else ""
+        subject = Handmade(self._item.nodeid + again, inputs, launch, reference, work, tolerance, constants=constants)
+        case = self._planned_by_hand(again)
+        return self._run(case, subject, handmade.provider(inplace))
+
+    def _planned_by_hand(self, again: str) -> Planned:
+        """The case of a bench by hand: its name, its parameters, its place."""
+        name, _, label = self._item.name.removeprefix("bench_").partition("[")
+        params = getattr(getattr(self._item, "callspec", None), "params", {})
+        path, line, _ = self._item.location
+        return Planned(
             operator=name,
-            dims={key: value for key, value in callspec.params.items() if isinstance(value, (int, float, str))}
-            if callspec
-            else {},
-            label=label.removesuffix("]"),
+            dims={key: value for key, value in params.items() if isinstance(value, (int, float, str))},
+            label=label.removesuffix("]") + again,
             tags=tuple(mark.name for mark in self._item.iter_markers() if mark.name != "parametrize"),
             where=f"{path}:{(line or 0) + 1}",
             provider="own",
         )
-        return self._run(case, subject, handmade.provider(subject, inplace))
 
     def _run(self, case: Planned, subject: Subject, provider: Provider) -> Measurement:
         result, samples = measure(self._rig(), case, subject, provider)
         self.result = result
-        header = self._header()
-        if header is not None:
-            self._item.user_properties.append((HEADER, msgspec.json.encode(header).decode()))
-        self._item.user_properties.append((RECORD, msgspec.json.encode(result).decode()))
+        record = msgspec.json.encode(result).decode()
+        self._item.user_properties += [*self._opening(), (RECORD, record)]
         if result.status == "skipped":
             pytest.skip(result.reason or "")
         if not result.ok:
             pytest.fail(f"{case.where}: {case.name}: {result.reason}", pytrace=False)
-        if samples:
+        if samples and self._benchmark is not None:
             bridge.feed(self._benchmark, samples, result)
         return result

@@ -38,7 +38,10 @@ def names(text: str) -> set[str]:
 
 def evaluate(text: str, scope: Mapping[str, object]) -> Value:
     """The value of the formula `text` over the names in `scope`. Raises Mistake, in one sentence."""
-    value = _value(_parse(text), text, scope)
+    try:
+        value = _value(_parse(text), text, scope)
+    except RecursionError:
+        raise Mistake(f"formula {text[:40]!r}... is too long") from None
     _guard(value, text)
     return value
 
@@ -59,7 +62,7 @@ def _value(node: ast.expr, text: str, scope: Mapping[str, object]) -> Value:
         case ast.List(elts=items):
             return [_value(item, text, scope) for item in items]
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return _apply(operator.mul, -1, _value(operand, text, scope), text)
+            return _apply(operator.sub, 0, _value(operand, text, scope), text)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
             return _apply(_OPERATORS[type(op)], _value(left, text, scope), _value(right, text, scope), text)
         case ast.Call():

@@ -14,12 +14,13 @@ class Job:
     """One case and the provider to run it."""
 
     case: Case
-    provider: Provider
+    #: None in a plan of an operator that nobody has a provider for
+    provider: Provider | None
 
     @property
     def id(self) -> str:
         """The name pytest shows in brackets."""
-        return f"{self.case.label}-{self.provider.name}"
+        return f"{self.case.label}-{self.provider.name}" if self.provider else self.case.label
 
 
 @dataclass(frozen=True)
@@ -44,35 +45,55 @@ class Jobs:
     shapes: Shapes
     #: providers that are not here: sentence by name
     absent: dict[str, str]
+    #: operators that were known when the shape files were read
+    known: frozenset[str]
 
     @classmethod
     def find(cls, options: Options, device: str) -> "Jobs":
         """Reads the shape files of a run: the user's, or the bundled ones where there are none."""
         from . import providers
 
-        everything()
+        known = frozenset(everything())
         providers.load()
-        return cls(options, device, load(options.shapes or (bundled(),), options.root), {})
+        return cls(options, device, load(options.shapes or (bundled(),), options.root), {}, known)
 
     def of(self, operator: type[Operator]) -> list[Job | Idle | Broken]:
         """Everything a bench of `operator` has to run, or to fail with."""
+        self._meet(operator.name)
         broken = [one for one in self.shapes.broken if one.operator == operator.name]
         cases = self.shapes.of(operator.name)
         present = self._present(operator)
         if not cases and not broken:
             return [Idle(f"no shape file has a case of {operator.name}")]
+        if self.options.plan is not None:
+            anybody: list[Provider | None] = [*self._wanted(operator)] or [None]
+            return [*broken, *(Job(case, provider) for case in cases for provider in anybody)]
         if not present:
             return [*broken, Idle(f"no provider of {operator.name} runs here; {self._why(operator)}")]
         return [*broken, *(Job(case, provider) for case in cases for provider in present)]
 
+    def _meet(self, name: str) -> None:
+        """Reads the files of an operator that was defined after all files were read, such as in a later bench file."""
+        if name in self.known:
+            return
+        self.known |= {name}
+        late = dict.fromkeys(self.options.root / one.path for one in self.shapes.broken if one.operator == name)
+        found = load(late, self.options.root)
+        others = tuple(one for one in self.shapes.broken if one.operator != name)
+        self.shapes = Shapes(cases=self.shapes.cases + found.cases, broken=others + found.broken)
+
+    def _wanted(self, operator: type[Operator]) -> list[Provider]:
+        """The providers that were asked for, here or not: all that a plan needs to know."""
+        named = self.options.providers
+        return [one for one in operator.providers.values() if (one.name in named if named else not one.opt_in)]
+
     def _present(self, operator: type[Operator]) -> list[Provider]:
         found = []
-        for provider in operator.providers.values():
-            wanted = provider.name in self.options.providers if self.options.providers else not provider.opt_in
-            reason = provider.absent(self.device) if wanted else None
+        for provider in self._wanted(operator):
+            reason = provider.absent(self.device)
             if reason:
                 self.absent[provider.name] = f"{provider.name}: {reason}"
-            elif wanted:
+            else:
                 found.append(provider)
         return found
 

@@ -12,13 +12,16 @@ from .mistake import Mistake
 
 
 @contextmanager
-def device_lock(key: str) -> Iterator[None]:
-    """Holds the lock of the device `key` (a GPU's UUID). Raises Mistake naming the process that holds it already."""
+def device_lock(key: str, shared: bool = False) -> Iterator[None]:
+    """Holds the lock of the device `key` (a GPU's UUID). Raises Mistake naming a process that holds it already.
+
+    Processes that only check, and time nothing, share it with each other.
+    """
     path = Path(tempfile.gettempdir()) / f"dsbench-{re.sub(r'[^A-Za-z0-9_.-]', '_', key)}.lock"
     file = _open(path)
     try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(file, 32, 0).decode(errors="replace").strip()
             who = f"process {holder}" if holder else "another process"

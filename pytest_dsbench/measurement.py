@@ -46,14 +46,15 @@ class Planned(Record):
     @property
     def name(self) -> str:
         """operator[label] provider."""
-        return f"{self.operator}[{self.label}] {self.provider}"
+        return f"{self.operator}{f'[{self.label}]' if self.label else ''} {self.provider}"
 
 
 def planned(case: Case, provider: str) -> Planned:
     """The Planned of a case of a shape file."""
     return Planned(
         operator=case.op.name,
-        dims=msgspec.to_builtins(case.op),
+        # As they will be read back: lists, where the operator has tuples.
+        dims=msgspec.json.decode(msgspec.json.encode(case.op)),
         label=case.label,
         tags=case.tags,
         importance=case.importance,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Self, get_args
 
 import msgspec
 
@@ -117,7 +118,8 @@ class Provider:
     def where(self) -> str:
         """`path:line` of the provider's function."""
         code = self.prepare.__code__
-        return f"{code.co_filename}:{code.co_firstlineno}"
+        path = Path(code.co_filename)
+        return f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}:{code.co_firstlineno}"
 
     def absent(self, kind: str) -> str | None:
         """One sentence why it cannot run here, on a device of `kind`; None when it can. Nothing is imported to find out."""
@@ -143,6 +145,9 @@ def _version(distribution: str) -> str | None:
         return None
 
 
+#: What a formula of the user's own may raise at dimensions it was not written for.
+_FAULTS = (ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
+
 _REGISTRY: dict[str, type["Operator"]] = {}
 
 
@@ -155,7 +160,8 @@ class Operator(Record):
     tolerance: ClassVar[dict[str, Tolerance]] = {}
     #: input recipes beside the random one, each checked once: "zeros", "huge_channel"
     edges: ClassVar[tuple[Recipe, ...]] = ("zeros", "huge_channel")
-    #: inputs that a model holds fixed, such as weights: a provider may bake them into its launch; all others it must read at every call
+    #: inputs that a model holds fixed, such as weights: a provider may bake them into its launch; all others it must read
+    #: at every call
     constants: ClassVar[tuple[str, ...]] = ()
     exact_dtype: ClassVar[bool] = True
     providers: ClassVar[dict[str, Provider]] = {}
@@ -178,12 +184,16 @@ class Operator(Record):
         try:
             op = msgspec.convert(dims, cls)
         except msgspec.ValidationError as error:
-            raise Mistake(_sentence(cls.name, str(error), dims)) from None
+            raise Mistake(_sentence(cls, str(error), dims)) from None
         contradiction = op.contradiction()
         if contradiction is not None:
             raise Mistake(f"{cls.name}: {contradiction}")
-        if op.work().bytes > _MOST_BYTES:
-            raise Mistake(f"{cls.name}: these dimensions overflow: {op.work().bytes:.3g} bytes fit in no memory")
+        try:
+            moved = op.work().bytes
+        except _FAULTS as error:
+            raise Mistake(f"{cls.name}: work() raised {type(error).__name__}: {error}") from None
+        if moved > _MOST_BYTES:
+            raise Mistake(f"{cls.name}: these dimensions overflow: {moved:.3g} bytes fit in no memory")
         return op
 
     def contradiction(self) -> str | None:
@@ -228,21 +238,27 @@ class Operator(Record):
             made = Provider(name, prepare, packages, devices, inplace, opt_in, timed)
             known = cls.providers.get(name)
             if known is not None and known.prepare.__code__.co_filename != prepare.__code__.co_filename:
-                raise Mistake(f"{made.where}: provider {name!r} of {cls.name} is already defined at {known.where}")
+                raise Mistake(f"provider {name!r} of {cls.name} is already defined at {known.where}")
             cls.providers[name] = made
             return prepare
 
         return register
 
 
-def _sentence(name: str, error: str, dims: dict[str, Any]) -> str:
+def _sentence(cls: type[Operator], error: str, dims: dict[str, Any]) -> str:
     """msgspec's message ("Expected `int` >= 1 - at `$.tokens`") as our sentence, with the value that was given."""
     message, _, place = error.partition(" - at `$.")
     message = message.replace("`", "")
     field = re.split(r"[^A-Za-z0-9_]", place, maxsplit=1)[0]
+    missing = re.fullmatch(r"Object missing required field (\w+)", message)
+    if missing:
+        return f"{cls.name}: dimension {missing[1]!r} is missing"
     if field not in dims:
-        return f"{name}: {message[0].lower()}{message[1:]}"
-    return f"{name}: dimension {field!r} is {dims[field]!r}; {message[0].lower()}{message[1:]}"
+        return f"{cls.name}: {message[0].lower()}{message[1:]}"
+    words = get_args(next(known.type for known in msgspec.structs.fields(cls) if known.name == field))
+    if message.startswith("Invalid enum value") and dims[field] not in words:
+        return f"{cls.name}: {unknown(field, str(dims[field]), words)}"
+    return f"{cls.name}: dimension {field!r} is {dims[field]!r}; {message[0].lower()}{message[1:]}"
 
 
 def registered() -> dict[str, type[Operator]]:

@@ -9,6 +9,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -67,11 +68,10 @@ def sheet() -> Hardware:
 
 
 def cached() -> Hardware | None:
-    """The sheet that was measured before, or None; one of another version or cut short is measured again."""
-    path = cache_path()
+    """The sheet that was measured before, or None; one that cannot be read, of another version or cut short is measured again."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Hardware) if path.exists() else None
-    except (msgspec.DecodeError, msgspec.ValidationError):
+        return msgspec.json.decode(cache_path().read_bytes(), type=Hardware)
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError):
         return None
 
 
@@ -84,8 +84,8 @@ def cache_path() -> Path:
 
 def measure(at_least: Hardware | None = None) -> Hardware:
     """Measures the peaks now, keeps the better of these and `at_least`, and caches them."""
-    rates: dict[Unit, float] = {unit: rate for unit in _HOLDS if (rate := _matmul_rate(unit))}
-    peak = {unit: max(rates.get(other, 0.0) for other in others) for unit, others in _HOLDS.items()}
+    rates = {unit: _matmul_rate(unit) for unit, others in _HOLDS.items() if unit in others}
+    peak = {unit: max(rates[other] for other in others) for unit, others in _HOLDS.items()}
     bandwidth = _bandwidth()
     if at_least is not None:
         peak = {unit: max(rate, at_least.peak.get(unit, 0.0)) for unit, rate in peak.items()}
@@ -109,10 +109,12 @@ def measure(at_least: Hardware | None = None) -> Hardware:
 
 def _save(made: Hardware) -> None:
     path = cache_path()
-    path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_bytes(msgspec.json.encode(made))
-    fresh.replace(path)
+    # Where the home folder cannot be written to, every run measures for itself.
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_bytes(msgspec.json.encode(made))
+        fresh.replace(path)
 
 
 def _best(call: Callable[[], object], seconds: float) -> float:
@@ -161,8 +163,6 @@ def _matmul_rate(unit: Unit) -> float:
     since some dtypes have no fast path at all."""
     best = 0.0
     for size in (192, 512, 1024, 2048):
-        if unit == "fp4":
-            return 0.0
         try:
             took = _best(_operands(unit, size), 0.1)
         except (RuntimeError, NotImplementedError, AttributeError):

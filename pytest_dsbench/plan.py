@@ -23,7 +23,7 @@ class Prospect(Record):
 
     def to_json(self) -> dict[str, Any]:
         """The documented fields of one line of a plan file."""
-        line = {
+        return {
             "operator": self.case.op.name,
             "dims": msgspec.to_builtins(self.case.op),
             "published_id": self.case.provenance.id,
@@ -35,7 +35,6 @@ class Prospect(Record):
             "bound_by": self.bound.by if self.bound else None,
             "regime": self.bound.regime if self.bound else None,
         }
-        return line if self.reason is None else line | {"reason": self.reason}
 
 
 def plan(cases: Iterable[Case], hardware: Hardware) -> list[Prospect]:

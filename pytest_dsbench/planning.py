@@ -29,7 +29,7 @@ def show_plan(session: pytest.Session, options: Options) -> None:
     reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
     write = reporter.write_line if reporter else print
     idle = [job.reason for job in found if isinstance(job, Idle)]
-    for line in ["", *plan_lines(prospects, hardware), *idle, *broken]:
+    for line in ["", *plan_lines(prospects, hardware), *idle, *_by_hand(session.items), *broken]:
         write(line)
     if options.plan:
         _write(Path(options.plan), b"".join(msgspec.json.encode(one.to_json()) + b"\n" for one in prospects))
@@ -42,6 +42,13 @@ def _planned(items: list[pytest.Item]) -> Iterator[Any]:
         callspec = getattr(item, "callspec", None)
         if callspec is not None and "dsbench" in callspec.params:
             yield callspec.params["dsbench"]
+
+
+def _by_hand(items: list[pytest.Item]) -> list[str]:
+    count = sum("dsbench" in getattr(item, "fixturenames", ()) for item in items) - len(list(_planned(items)))
+    if count == 0:
+        return []
+    return [f"{count} benches by hand are not in the plan: they state their work when they run"]
 
 
 def _write(path: Path, text: bytes) -> None:

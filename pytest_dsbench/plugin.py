@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,18 +53,35 @@ def pytest_configure(config: pytest.Config) -> None:
     if _BENCH_FILES not in config.getini("python_files"):
         config.addinivalue_line("python_files", _BENCH_FILES)
         config.stash[_ADDED] = True
+    if config.getoption("dsbench_plan") is not None and hasattr(config.option, "tx"):
+        # A plan measures nothing, and is made by the process that collects: pytest-xdist has no part in it.
+        pass
     if any(config.getoption(f"dsbench_{name}") not in (None, False, "auto") for name in _OPTIONS):
-        session(config)
+        session_of(config)
     if not hasattr(config, "workerinput"):
         from .recorder import Recorder
 
         config.pluginmanager.register(Recorder(config), "dsbench-recorder")
+        if getattr(config.option, "tx", None):
+            from .workers import Slots
+
+            config.pluginmanager.register(Slots(), "dsbench-slots")
+    if not config.pluginmanager.hasplugin("benchmark"):
+        config.pluginmanager.register(NoBenchmark(), "dsbench-no-benchmark")
 
 
 _ADDED: pytest.StashKey[bool] = pytest.StashKey()
 
 
-def session(config: pytest.Config) -> Session:
+class NoBenchmark:
+    """Stands in where pytest-benchmark is switched off: `-p no:benchmark`."""
+
+    @pytest.fixture
+    def benchmark(self) -> None:
+        """Nobody to hand samples to."""
+
+
+def session_of(config: pytest.Config) -> Session:
     """What this pytest session knows of benches; made when the first one is met."""
     if _SESSION not in config.stash:
         from .session import Session
@@ -72,18 +90,20 @@ def session(config: pytest.Config) -> Session:
     return config.stash[_SESSION]
 
 
+def _is_bench_file(path: Path) -> bool:
+    return fnmatch(path.name, _BENCH_FILES) and path.is_file() and b"dsbench" in path.read_bytes()
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Files called bench_*.py that have nothing to do with dsbench stay as they were: not collected."""
     if config.stash.get(_ADDED, False) and fnmatch(collection_path.name, _BENCH_FILES) and collection_path.is_file():
-        return None if b"dsbench" in collection_path.read_bytes() else True
+        return None if _is_bench_file(collection_path) else True
     return None
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
     """Bench files are modules whose `bench_*` functions are tests."""
-    if fnmatch(module_path.name, _BENCH_FILES):
-        return BenchModule.from_parent(parent, path=module_path)
-    return None
+    return BenchModule.from_parent(parent, path=module_path) if _is_bench_file(module_path) else None
 
 
 class BenchModule(pytest.Module):
@@ -93,12 +113,21 @@ class BenchModule(pytest.Module):
         """Whether a name is a bench or a test."""
         return name.startswith("bench_") or super().funcnamefilter(name)
 
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any, **kwargs: Any) -> Any:
+        """A mistake in a bench file is one sentence at its line, without a traceback."""
+        from .mistake import Mistake
+
+        if not isinstance(excinfo.value, Mistake):
+            return super().repr_failure(excinfo, *args, **kwargs)
+        lines = [entry.lineno + 1 for entry in excinfo.traceback if str(entry.path) == str(self.path)]
+        return f"{self.nodeid}:{lines[-1] if lines else 1}: {excinfo.value}"
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """bench(Operator) becomes an item per case and provider."""
     operator = getattr(metafunc.function, "operator", None)
     if operator is not None and "dsbench" in metafunc.fixturenames:
-        metafunc.parametrize("dsbench", session(metafunc.config).params(operator), indirect=True)
+        metafunc.parametrize("dsbench", session_of(metafunc.config).params(operator), indirect=True)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -110,22 +139,31 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The device is looked for once, when there is something to run."""
-    if _SESSION in session.config.stash and not session.config.option.collectonly:
-        session.config.stash[_SESSION].ready(session.items)
+    if _SESSION in session.config.stash or any("dsbench" in getattr(item, "fixturenames", ()) for item in session.items):
+        session_of(session.config).ready(session.items, run=not session.config.option.collectonly)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """--dsbench-plan prints instead of running."""
     if _SESSION in session.config.stash and not session.config.option.collectonly:
-        return config_session.print_plan(session) if (config_session := session.config.stash[_SESSION]).plans else None
+        return session.config.stash[_SESSION].show_plan(session)
     return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """A bench that measured nothing has not passed."""
+    result = yield
+    if _SESSION in pyfuncitem.config.stash:
+        pyfuncitem.config.stash[_SESSION].check_measured(pyfuncitem)
+    return result
 
 
 @pytest.fixture
 def dsbench(request: pytest.FixtureRequest, benchmark: Any) -> Dsbench:
     """Measures a kernel: its inputs, launch, reference and work; see pytest_dsbench.fixture.Dsbench."""
-    return session(request.config).fixture(request, benchmark)
+    return session_of(request.config).fixture(request, benchmark)
 
 
 @pytest.hookimpl(optionalhook=True)

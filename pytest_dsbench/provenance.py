@@ -1,15 +1,18 @@
 """What really ran: the operations a launch dispatched and the functions it refers to, not the name on the tin."""
 
+from functools import partial
 from types import FunctionType, ModuleType
+from typing import Any
 
 from .operator import Launch, Provider
 
 #: Dispatched operations that allocate, view or convert: they are part of any launch and say nothing about who computed.
 _PLUMBING = (
-    "empty", "new_empty", "view", "reshape", "as_strided", "slice", "select", "transpose", "t", "permute", "expand", "detach", "alias",
-    "unsqueeze", "squeeze", "zeros", "zero_", "fill_", "copy_", "_to_copy", "clone", "unbind", "split", "split_with_sizes", "narrow",
-    "empty_like", "empty_strided", "new_empty_strided", "_unsafe_view", "lift_fresh", "_local_scalar_dense", "item", "set_", "resize_",
-    "record_stream", "arange", "full", "ones", "new_zeros", "zeros_like", "chunk", "unflatten", "flatten", "contiguous",
+    "empty", "new_empty", "view", "reshape", "as_strided", "slice", "select", "transpose", "t", "permute", "expand", "detach",
+    "alias", "unsqueeze", "squeeze", "zeros", "zero_", "fill_", "copy_", "_to_copy", "clone", "unbind", "split", "narrow",
+    "split_with_sizes", "empty_like", "empty_strided", "new_empty_strided", "_unsafe_view", "lift_fresh", "_local_scalar_dense",
+    "item", "set_", "resize_", "record_stream", "arange", "full", "ones", "new_zeros", "zeros_like", "chunk", "unflatten",
+    "flatten", "contiguous",
 )  # fmt: skip
 #: Providers whose operations are torch's by name.
 _TORCH = ("torch", "torch_compile")
@@ -27,21 +30,23 @@ def functions(launch: Launch, seen: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _referred(launch: Launch) -> tuple[str, ...]:
-    """Functions and kernels in the closure and the globals of a launch."""
-    code = getattr(launch, "__code__", None)
-    if code is None:
-        return (f"{type(launch).__module__}.{type(launch).__qualname__}",)
-    values = [cell.cell_contents for cell in getattr(launch, "__closure__", None) or ()]
-    values += [launch.__globals__.get(name) for name in code.co_names] if isinstance(launch, FunctionType) else []
-    found: dict[str, None] = {}
-    for value in values:
-        inner = getattr(value, "fn", value)  # a Triton kernel keeps the function it was made from as .fn
-        while not hasattr(inner, "__qualname__") and hasattr(inner, "fn"):
-            inner = inner.fn
-        name, module = getattr(inner, "__qualname__", None), getattr(inner, "__module__", None)
-        if name and module and callable(value) and not isinstance(value, (type, ModuleType)):
-            found[f"{module}.{name}"] = None
-    return tuple(found) or (f"{launch.__module__}.{getattr(launch, '__qualname__', '')}",)
+    """Functions and kernels in the closure and the globals of a launch; its own name where there are none."""
+    if isinstance(launch, partial):
+        return (_dotted(launch.func),)
+    if not isinstance(launch, FunctionType):
+        return (_dotted(launch),)
+    values = [cell.cell_contents for cell in launch.__closure__ or ()]
+    values += [launch.__globals__.get(name) for name in launch.__code__.co_names]
+    found = {_dotted(value): None for value in values if callable(value) and not isinstance(value, (type, ModuleType))}
+    return tuple(found) or (_dotted(launch),)
+
+
+def _dotted(value: Any) -> str:
+    """module.name of a function, of the function a Triton kernel was made from, or of the type of any other callable."""
+    while not hasattr(value, "__qualname__") and hasattr(value, "fn"):
+        value = value.fn
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def fallback(provider: Provider, seen: tuple[str, ...]) -> tuple[str, ...]:

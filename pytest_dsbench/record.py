@@ -34,6 +34,6 @@ def from_line(line: bytes | str, kind: type[T] | Any, where: str) -> T:
     """Reads one JSON line as `kind`; raises Mistake with `where` (such as `path:line`) in front."""
     try:
         value: T = msgspec.json.decode(line, type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Mistake(f"{where}: {error}") from None
     return value

@@ -30,6 +30,11 @@ _MOST_SETS = 256
 _FLOOR = 3.0
 #: Sets that a graph of at least 16 calls needs where a launch overwrites its inputs.
 _GRAPH_SETS = 16
+#: Code in which nobody looks for the cause of an error.
+_OWN = (Path(__file__).parent, Path(__file__).parent / "clock")
+_TORCH = Path(torch.__file__).parent
+#: What torch says where it fails to allocate on a CPU, in a plain RuntimeError.
+_NO_MEMORY = ("not enough memory", "can't allocate memory")
 
 
 @dataclass
@@ -66,9 +71,12 @@ def measure(rig: Rig, case: Planned, subject: Subject, provider: Provider) -> tu
         found = found.replace(work=subject.work())
         limit = bound(subject.work(), rig.hardware)
         found = found.replace(bound=limit)
-        reason = over_budget(rig, subject, limit)
+        with _blame(f"the definition of {case.operator}", rig):
+            reason = over_budget(rig, subject, limit)
     except Mistake as error:
         return found.replace(reason=str(error)), []
+    except Wrong as error:
+        return found.replace(status="failed", reason=str(error)), []
     if reason:
         return found.replace(reason=reason), []
     try:
@@ -132,7 +140,8 @@ def _peer(rig: Rig, subject: Subject, provider: Provider, contents: list[Content
     if native is None or native is provider or native.absent(rig.device):
         return None
     try:
-        return trial.run(subject, native, contents, [], rig.device).figures.rel_l2
+        with _blame("torch", rig):
+            return trial.run(subject, native, contents, [], rig.device).figures.rel_l2
     except (Wrong, Unsupported):
         return None  # torch's own case says so; it is no measure for this one
 
@@ -148,26 +157,23 @@ def _blame(who: str, rig: Rig) -> Iterator[None]:
         if str(error).startswith("the reference"):
             raise
         raise Wrong(f"{who} {error}") from None
-    except (torch.OutOfMemoryError, MemoryError):
-        rig.forget()
-        raise Wrong(
-            f"{who} ran out of memory on {rig.hardware.title}; a smaller --dsbench-budget skips cases of this size"
-        ) from None
     except Exception as error:
         text = (str(error).strip().splitlines() or ["no message"])[0]
-        if "not enough memory" in text:
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in text for words in _NO_MEMORY):
             rig.forget()
-            raise Wrong(f"{who} ran out of memory; a smaller --dsbench-budget skips cases of this size") from None
-        raise Wrong(f"{who} raised {type(error).__name__}: {text} ({_raised_at(error)})") from error
+            title = rig.hardware.title
+            raise Wrong(f"{who} ran out of memory on {title}; a smaller --dsbench-budget skips cases of this size") from None
+        raise Wrong(f"{who} raised {type(error).__name__}: {text}{_raised_at(error)}") from error
 
 
 def _raised_at(error: BaseException) -> str:
-    """`file:line` of the innermost frame that is not torch's."""
-    frames, place = error.__traceback__, "unknown place"
+    """" (file:line)" of the innermost frame that is neither torch's nor the harness's own, where there is one."""
+    frames, place = error.__traceback__, ""
     while frames is not None:
-        name = frames.tb_frame.f_code.co_filename
-        if f"{Path(torch.__file__).parent}" not in name:
-            place = f"{name}:{frames.tb_lineno}"
+        path = Path(frames.tb_frame.f_code.co_filename)
+        if path.is_absolute() and path.parent not in _OWN and not path.is_relative_to(_TORCH):
+            shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+            place = f" ({shown}:{frames.tb_lineno})"
         frames = frames.tb_next
     return place
 
@@ -251,12 +257,13 @@ def _judged(rig: Rig, found: Measurement, samples: Samples, cold: bool) -> Measu
         discarded=samples.discarded,
         notes=tuple(notes),
     )
-    if samples.stopped_by in ("noisy host", "throttled"):
-        status = "throttled" if samples.stopped_by == "throttled" else "noisy_host"
-        return found.replace(status=status, reason=_dropped(samples))
+    # A disturbed device takes longer, so what was too fast on it was too fast.
     binding = limit if cold else bound(work.replace(read=0, written=0), rig.hardware)
     if spent.median < LIGHT * binding.seconds:
         return found.replace(status="invalid", reason=_too_fast(spent.median, binding))
+    if samples.stopped_by in ("noisy host", "throttled"):
+        status = "throttled" if samples.stopped_by == "throttled" else "noisy_host"
+        return found.replace(status=status, reason=_dropped(samples))
     return found
 
 

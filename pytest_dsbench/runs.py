@@ -1,6 +1,7 @@
 """Run files: one JSON line for the run, one per case appended as the case ends, one when the run is over.
 
-A run that was interrupted lacks its last line and is as readable as any other.
+A run whose process came to a sudden end lacks its last line and is as readable as any other; one that was interrupted has it,
+with what was not run.
 """
 
 import os
@@ -38,9 +39,10 @@ class End(Record, tag_field="kind", tag="end"):
     """The last line: whether every planned case has a record."""
 
     v: int = VERSION
+    #: benches that were selected, and records there are
     planned: int
     produced: int
-    #: planned cases without a record
+    #: node ids of planned benches without a record
     not_run: tuple[str, ...] = ()
 
 

@@ -1,22 +1,19 @@
 """One pytest session: options, jobs, and the rig; between pytest's hooks and what does the work."""
 
-import sys
 from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
+from . import workers
+from .broken import BrokenShapes
 from .hardware import named
 from .hardware.device import has_gpu
-from .jobs import Idle, Job, Jobs
+from .jobs import Job, Jobs
 from .mistake import Mistake
 from .operator import Operator
 from .options import Options, parse_budget, parse_plan
-from .plan import plan
-from .plan import sheet as plan_sheet
-from .report.bounds import plan_lines
 from .shapes import Broken
 
 if TYPE_CHECKING:
@@ -31,9 +28,12 @@ class Session:
     def __init__(self, config: pytest.Config, options: Options) -> None:
         self.config = config
         self.options = options
+        self._devices = 1 if options.hw == "cpu" else workers.share_out(config)
         self._jobs: Jobs | None = None
         self._rig: Rig | None = None
-        self._header_due = True
+        self._opening_due = True
+        #: node ids of the benches that were selected
+        self._planned: tuple[str, ...] = ()
         self._marks: dict[str, pytest.MarkDecorator] = {}
 
     @classmethod
@@ -78,23 +78,25 @@ class Session:
 
     def orphans(self, session: pytest.Session) -> list[pytest.Item]:
         """Items for broken shape files that no bench speaks for."""
-        items: list[pytest.Item] = []
-        for one in self.jobs().orphans() if self._jobs else ():
-            item = BrokenShapes.from_parent(session, name=f"{one.path}:{one.line}")
-            item.sentence = str(one)
-            items.append(item)
-        return items
+        return [BrokenShapes.of(session, one) for one in self.jobs().orphans()] if self._jobs else []
 
-    def ready(self, items: Iterable[pytest.Item]) -> None:
-        """Checks what can be checked only now, and finds the device. Raises pytest.UsageError."""
-        if self._jobs is None:
-            return
+    def ready(self, items: Iterable[pytest.Item], run: bool) -> None:
+        """Checks what can be checked only now; for a run it also finds the device. Raises pytest.UsageError."""
+        benches = [item for item in items if "dsbench" in getattr(item, "fixturenames", ())]
         try:
-            self._jobs.check_providers()
-            if not self.plans and any(hasattr(getattr(item, "function", None), "operator") for item in items):
+            if self._jobs is not None:
+                self._jobs.check_providers()
+            if benches and run and not self.plans:
+                self._planned = tuple(item.nodeid for item in benches if _promises(item))
+                self._check_workers()
                 self.rig()
         except Mistake as error:
-            _refuse(error)
+            workers.refuse(self.config, str(error))
+
+    def _check_workers(self) -> None:
+        crowded = workers.crowded(self.config, self._devices) if self.options.timed else None
+        if crowded:
+            raise Mistake(crowded)
 
     def rig(self) -> "Rig":
         """The rig of this process, made once."""
@@ -110,29 +112,51 @@ class Session:
         """The `dsbench` of one item."""
         from .fixture import Dsbench
 
-        try:
-            self.rig()
-        except Mistake as error:
-            _refuse(error)
-        return Dsbench(request.node, benchmark, self.rig, self._header, getattr(request, "param", None))
+        return Dsbench(request.node, benchmark, self.rig, self._opening, getattr(request, "param", None))
 
-    def _header(self) -> "Header | None":
-        """The header of the run file, once per process."""
+    def _opening(self) -> list[tuple[str, object]]:
+        """What the first result of this process brings along: the header of the run file, and what the run is to produce."""
+        from .fixture import HEADER, PLAN
+
+        if not self._opening_due:
+            return []
+        self._opening_due = False
+        values = ((HEADER, self._header()), (PLAN, self._planned))
+        return [(name, msgspec.json.encode(value).decode()) for name, value in values]
+
+    def _header(self) -> "Header":
         from .runs import Header, timestamp
 
-        if not self._header_due:
-            return None
-        self._header_due = False
         rig = self.rig()
         absent = tuple(self._jobs.absent.values()) if self._jobs else ()
         return Header(
             started=timestamp(),
             environment=rig.environment,
             hardware=rig.hardware,
-            arguments=tuple(sys.argv[1:]),
+            arguments=tuple(str(word) for word in self.config.invocation_params.args),
             absent=absent,
             notes=tuple(rig.notes),
         )
+
+    def check_measured(self, item: pytest.Function) -> None:
+        """Fails a bench that asked for `dsbench` and called it not once: it would pass, and nothing would have been measured."""
+        from .fixture import Dsbench
+
+        given = item.funcargs.get("dsbench")
+        if isinstance(given, Dsbench) and given.result is None:
+            pytest.fail(f"{item.name} asks for dsbench and measures nothing; call dsbench(inputs=..., ...)", pytrace=False)
+
+    def show_plan(self, session: pytest.Session) -> bool | None:
+        """Prints the plan, if this run is one, and says so."""
+        if not self.plans:
+            return None
+        from .planning import show_plan
+
+        try:
+            show_plan(session, self.options)
+        except Mistake as error:
+            workers.refuse(self.config, str(error))
+        return True
 
     def machine_info(self) -> dict[str, Any]:
         """The device, for pytest-benchmark's files."""
@@ -145,6 +169,12 @@ class Session:
                 "environment": self._rig.environment.key(),
             }
         }
+
+
+def _promises(item: pytest.Item) -> bool:
+    """Whether an item is to produce a record: a bench by hand is, and one of a shape file that has a case and a provider."""
+    callspec = getattr(item, "callspec", None)
+    return isinstance(callspec.params.get("dsbench", None), (Job, type(None))) if callspec is not None else True
 
 
 def _options(config: pytest.Config) -> Options:

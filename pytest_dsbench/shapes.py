@@ -4,20 +4,20 @@ One TOML file describes shapes of one operator. A list is a sweep and several li
 is a formula over the other dimensions and over helper names, which begin with `_` and reach no operator.
 """
 
-import math
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import product
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any
 
 import msgspec
 
-from . import formula
+from . import sweep
+from .dims import describe
 from .mistake import Mistake, unknown
 from .operator import Operator
 from .operators import find
+from .positions import key_line, row_lines
 from .record import Record
 
 #: A sweep beyond this is a typing error, not a plan.
@@ -119,12 +119,14 @@ def load(paths: Iterable[Path], root: Path | None = None) -> Shapes:
     seen: dict[Operator, Case] = {}
     for path in paths:
         if not path.exists():
-            broken.append(Broken(operator=None, path=str(path), line=1, sentence="no such shape file or folder"))
+            broken.append(Broken(operator=None, path=_shown(path, root), line=1, sentence="no such shape file or folder"))
         for file in sorted(path.rglob("*.toml")) if path.is_dir() else [path] if path.exists() else []:
             for found in _read(file, _shown(file, root)):
-                if isinstance(found, Case):
-                    found = _once(found, seen)
-                (cases if isinstance(found, Case) else broken).append(found)  # type: ignore[arg-type]
+                one = _once(found, seen) if isinstance(found, Case) else found
+                if isinstance(one, Case):
+                    cases.append(one)
+                else:
+                    broken.append(one)
     return Shapes(cases=tuple(cases), broken=tuple(broken))
 
 
@@ -142,23 +144,27 @@ def _once(case: Case, seen: dict[Operator, Case]) -> Case | Broken:
 
 def _read(file: Path, shown: str) -> Iterator[Case | Broken]:
     """The cases of one file, in order, each mistake as a Broken in its place."""
-    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        yield Broken(operator=None, path=shown, line=1, sentence=f"cannot be read: {error.strerror}")
+        return
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets as deep, are no TOML error
         guess = re.search(r"""^\s*operator\s*=\s*["']([^"']*)["']""", text, re.MULTILINE)
         at = re.search(r"at line (\d+)", str(error))
-        line = int(at[1]) if at else text.count("\n") + 1
+        line = int(at[1]) if at else max(len(text.splitlines()), 1)
         yield Broken(operator=guess[1] if guess else None, path=shown, line=line, sentence=f"not TOML: {error}")
         return
     try:
         given = _checked_file(data)
     except _AtKey as error:
         name = data.get("operator")
-        line = _key_line(text, error.key)
+        line = key_line(text, error.key)
         yield Broken(operator=name if isinstance(name, str) else None, path=shown, line=line, sentence=str(error))
         return
-    yield from _rows(given, _case_lines(text), shown)
+    yield from _rows(given, row_lines(text), shown)
 
 
 class _AtKey(Mistake):
@@ -177,28 +183,33 @@ def _checked_file(data: dict[str, Any]) -> _File:
     try:
         given = msgspec.convert(data, _File)
     except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `$.")
-        key = re.split(r"[^a-z_]", place, maxsplit=1)[0]
-        raise _AtKey(key, f"key {key!r}: {message.replace('`', '')}") from None
-    try:
-        cls = find(given.operator)
-        _check_tags(given.tags)
-    except Mistake as error:
-        raise _AtKey("tags" if given.operator in str(given.tags) else "operator", str(error)) from None
-    try:
-        _split(cls, given.defaults)
-    except Mistake as error:
-        raise _AtKey("defaults", str(error)) from None
+        raise _AtKey(*_sentence(error)) from None
+    checks: dict[str, Callable[[], object]] = {
+        "operator": lambda: find(given.operator),
+        "tags": lambda: _check_tags(given.tags),
+        "defaults": lambda: _split(find(given.operator), given.defaults),
+    }
+    for key, check in checks.items():
+        try:
+            check()
+        except Mistake as error:
+            raise _AtKey(key, str(error)) from None
     return given
 
 
 _ROW_KEYS = {field.encode_name for field in msgspec.structs.fields(_Row)}
 
 
+#: Marks that would do more than tag a case.
+_PYTESTS_OWN = ("skip", "skipif", "xfail", "parametrize", "usefixtures", "filterwarnings", "benchmark")
+
+
 def _check_tags(tags: tuple[str, ...]) -> None:
     for tag in tags:
-        if not re.fullmatch(r"[A-Za-z_]\w*", tag):
-            raise Mistake(f"tag {tag!r} cannot be a pytest mark; expected letters, digits and _")
+        if not re.fullmatch(r"[A-Za-z]\w*", tag):
+            raise Mistake(f"tag {tag!r} cannot be a pytest mark; expected a letter, then letters, digits and _")
+        if tag in _PYTESTS_OWN:
+            raise Mistake(f"tag {tag!r} is a mark that means something to pytest; choose another word")
 
 
 def _rows(given: _File, lines: list[int], shown: str) -> Iterator[Case | Broken]:
@@ -208,11 +219,11 @@ def _rows(given: _File, lines: list[int], shown: str) -> Iterator[Case | Broken]
         line = lines[number] if number < len(lines) else 1
         try:
             row, dims = _split(cls, given.defaults | raw)
-            count = _count(cls, dims)
+            count = sweep.count(cls, dims)
             if total + count > MOST_CASES:
                 raise Mistake(f"the sweep explodes: {total + count:,} cases in this file; at most {MOST_CASES:,} are allowed")
             total += count
-            ops = [cls.build(_evaluated(cls, one, row)) for one in _combinations(cls, dims)]
+            ops = [cls.build(one) for one in sweep.combinations(cls, dims, row.tp)]
             if row.id is not None and len(ops) > 1:
                 raise Mistake(f"id {row.id} stands on a sweep of {len(ops)} cases; an id names one case")
         except Mistake as error:
@@ -242,128 +253,14 @@ def _split(cls: type[Operator], raw: dict[str, Any]) -> tuple[_Row, dict[str, An
     try:
         row = msgspec.convert(info, _Row)
     except msgspec.ValidationError as error:
-        message, _, place = str(error).partition(" - at `$.")
-        raise Mistake(f"key {place.rstrip('`')!r}: {message.replace('`', '')}") from None
+        raise Mistake(_sentence(error)[1]) from None
     _check_tags(row.tags)
     return row, dims
 
 
-def _is_sweep(cls: type[Operator], key: str, value: object) -> bool:
-    """A list is a sweep, unless the dimension is itself a list: then only a list of lists (or formulas) is one."""
-    if not isinstance(value, list):
-        return False
-    if key in _list_fields(cls):
-        return bool(value) and all(isinstance(item, list) or formula.is_formula(item) for item in value)
-    return True
-
-
-def _list_fields(cls: type[Operator]) -> set[str]:
-    return {f.name for f in msgspec.structs.fields(cls) if get_origin(getattr(f.type, "__origin__", f.type)) is tuple}
-
-
-def _count(cls: type[Operator], dims: Mapping[str, Any]) -> int:
-    for key, value in dims.items():
-        if value == []:
-            raise Mistake(f"{key!r} is an empty list; a sweep needs at least one value")
-    return math.prod(len(value) for key, value in dims.items() if _is_sweep(cls, key, value))
-
-
-def _combinations(cls: type[Operator], dims: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every combination of the swept values, the last list turning fastest."""
-    axes = [value if _is_sweep(cls, key, value) else [value] for key, value in dims.items()]
-    for values in product(*axes):
-        yield dict(zip(dims, values, strict=True))
-
-
-def _evaluated(cls: type[Operator], dims: dict[str, Any], row: _Row) -> dict[str, Any]:
-    """The dimensions with every formula replaced by its value; helper names are dropped."""
-    defaults = {field.name: field.default for field in msgspec.structs.fields(cls) if field.default is not msgspec.NODEFAULT}
-    scope: dict[str, Any] = {**defaults, **({"tp": row.tp} if isinstance(row.tp, int) else {}), **dims}
-    waiting = {key: value for key, value in dims.items() if formula.is_formula(value)}
-    while waiting:
-        ready = [key for key, text in waiting.items() if not formula.names(text) & waiting.keys()]
-        if not ready:
-            raise Mistake(f"the formulas of {', '.join(waiting)} refer to each other in a circle")
-        for key in ready:
-            scope[key] = formula.evaluate(waiting.pop(key), scope)
-    return {key: scope[key] for key in dims if not key.startswith("_")}
-
-
-def describe(op: Operator) -> str:
-    """A case's label: every dimension without a default and every other one that differs from it; usable with -k."""
-    parts = []
-    for field in msgspec.structs.fields(op):
-        value = getattr(op, field.name)
-        if field.default is not msgspec.NODEFAULT and value == field.default:
-            continue
-        if isinstance(value, str):
-            parts.append(value)
-        else:
-            parts.append(field.name + (_run_lengths(value) if isinstance(value, tuple) else f"{value}"))
-    return "-".join(parts)
-
-
-def read_dims(cls: type[Operator], given: Iterable[str]) -> dict[str, Any]:
-    """Dimensions as the command line gives them: "tokens=4096", "seq_lens=720,1200". Raises Mistake."""
-    dims: dict[str, Any] = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise Mistake(f"{text!r} is not a dimension; expected dim=value, such as {cls.__struct_fields__[0]}=4096")
-        numbers = [_number(part) for part in value.split(",")]
-        dims[key] = numbers if key in _list_fields(cls) else _number(value)
-    return dims
-
-
-def _number(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _run_lengths(values: tuple[int, ...]) -> str:
-    """(256, 256, 17) -> "256x2+17"; a long mixed batch is cut and counted, so that a test's name stays a name."""
-    runs: list[tuple[int, int]] = []
-    for value in values:
-        if runs and runs[-1][0] == value:
-            runs[-1] = (value, runs[-1][1] + 1)
-        else:
-            runs.append((value, 1))
-    shown = [f"{value}x{times}" if times > 1 else f"{value}" for value, times in runs]
-    return "+".join(shown) if len(shown) <= 6 else f"{'+'.join(shown[:5])}+{len(values)}sum{sum(values)}"
-
-
-def _key_line(text: str, key: str) -> int:
-    """The line of a top-level key; 1 where the file does not have it."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if key and re.match(rf"\s*(\[+\s*)?[\"']?{re.escape(key)}[\"']?\s*(=|\]|\.)", line):
-            return number
-    return 1
-
-
-_TOKEN = re.compile(r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*|[\[\]{}]|\n', re.DOTALL)
-
-
-def _case_lines(text: str) -> list[int]:
-    """The line of the n-th row: tomllib gives no positions, so the rows are found again by their brackets."""
-    blocks = [text.count("\n", 0, m.start(1)) + 1 for m in re.finditer(r"^[ \t]*(\[\[\s*case\s*\]\])", text, re.MULTILINE)]
-    start = re.search(r"^[ \t]*case\s*=\s*", text, re.MULTILINE)
-    if blocks or start is None:
-        return blocks
-    lines, depth, line = [], 0, text.count("\n", 0, start.end()) + 1
-    for token in _TOKEN.finditer(text, start.end()):
-        match token[0]:
-            case "[" | "{":
-                depth += 1
-                if depth == 2 and token[0] == "{":
-                    lines.append(line)
-            case "]" | "}":
-                depth -= 1
-                if depth == 0:
-                    break
-            case _:
-                line += token[0].count("\n")
-    return lines
+def _sentence(error: msgspec.ValidationError) -> tuple[str, str]:
+    """The key that msgspec complains about, and its message in the words of TOML."""
+    message, _, place = str(error).partition(" - at `$.")
+    key = re.split(r"[^A-Za-z0-9_]", place, maxsplit=1)[0]
+    message = message.replace("`", "").replace("object", "table").replace("array", "list").replace(" | null", "")
+    return key, f"key {key!r}: {message[0].lower()}{message[1:]}"

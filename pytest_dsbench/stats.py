@@ -24,17 +24,16 @@ class Estimate(Record):
 
 
 def interval(samples: Sequence[float]) -> tuple[float, float]:
-    """The distribution-free 95 % interval of the median: the order statistics at ranks n/2 -+ 0.98 sqrt(n).
+    """The distribution-free 95 % interval of the median: the order statistics 0.98 sqrt(n) ranks below and above the middle.
 
     Below six samples no pair of order statistics covers 95 %: the range of the samples is returned, the widest there is.
     Source: Conover, Practical Nonparametric Statistics, the binomial interval in its normal approximation.
     """
     ordered = sorted(samples)
     n = len(ordered)
-    reach = 0.98 * math.sqrt(n)
-    low = max(math.floor(n / 2 - reach), 0)
-    high = min(math.ceil(n / 2 + reach), n - 1)
-    return ordered[low], ordered[high]
+    # With the correction for continuity, so that small samples are covered too; as far below the middle as above it.
+    low = max(math.floor((n - 1) / 2 - 0.98 * math.sqrt(n)), 0)
+    return ordered[low], ordered[n - 1 - low]
 
 
 def estimate(samples: Sequence[float], stopped_by: str) -> Estimate:

@@ -57,7 +57,7 @@ class Subject(Protocol):
         """One sentence about outputs with more than one right answer."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Content:
     """One set of input values with the right outputs for them."""
 
@@ -74,35 +74,33 @@ class Content:
 def content(subject: Subject, device: str, number: int, recipe: Recipe = "random", base: "Content | None" = None) -> Content:
     """Makes inputs and runs the reference on clones of them. `base` supplies the inputs that a model holds fixed."""
     inputs = subject.inputs(Maker(seed(subject, number), device, recipe))
-    for name in subject.constants if base is not None else ():
-        inputs[name] = base.inputs[name] if base is not None else inputs[name]
+    if base is not None:
+        inputs |= {name: base.inputs[name] for name in subject.constants}
     with torch.no_grad():
         right = subject.reference(**clone(inputs))
-    names = subject.outputs()
+    specs = subject.outputs()
     values = list(right) if isinstance(right, (tuple, list)) else [right]
-    if len(values) != len(names):
-        raise Wrong(f"the reference returned {len(values)} outputs; expected {len(names)}: {', '.join(names)}")
-    return Content(recipe, inputs, dict(zip(names, values, strict=True)))
+    if len(values) != len(specs):
+        raise Wrong(f"the reference returned {len(values)} outputs; expected {len(specs)}: {', '.join(specs)}")
+    for (name, spec), value in zip(specs.items(), values, strict=True):
+        # Another shape would be broadcast against the output, and right and wrong ones would look alike.
+        if tuple(value.shape) != spec.shape:
+            raise Wrong(f"the reference's output {name!r} has shape {list(value.shape)}; expected {list(spec.shape)}")
+    return Content(recipe, inputs, dict(zip(specs, values, strict=True)))
 
 
 def clone(inputs: Inputs, guarded: Guarded | None = None) -> Inputs:
-    """Copies of the inputs with the same strides, between guard bytes of their own."""
+    """Copies of the inputs with the same strides, between guard bytes of their own; gaps between their rows are poisoned."""
     guarded = guarded or Guarded()
-    copies = {}
-    for name, value in inputs.items():
-        whole = guarded.empty(_storage_shape(value), value.dtype, value.device, f"input {name!r}")
-        copies[name] = whole.as_strided(value.shape, value.stride()).copy_(value) if _dense(value) else value.clone()
-    return copies
+    return {name: _clone(value, guarded, f"input {name!r}") for name, value in inputs.items()}
 
 
-def _dense(value: Tensor) -> bool:
-    """Whether the elements fill their memory without gaps, in any order of dimensions."""
-    extent = 1 + sum((size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True) if size)
-    return extent == value.numel()
-
-
-def _storage_shape(value: Tensor) -> tuple[int, ...]:
-    return (value.numel(),)
+def _clone(value: Tensor, guarded: Guarded, label: str) -> Tensor:
+    extent = 1 + sum((size - 1) * stride for size, stride in zip(value.shape, value.stride(), strict=True))
+    if extent < value.numel():
+        return value.clone()  # an expanded tensor: some of its elements share their memory
+    whole = guarded.empty((extent,), value.dtype, value.device, label, poison=extent > value.numel())
+    return whole.as_strided(value.shape, value.stride()).copy_(value)
 
 
 def copy_into(buffers: Inputs, values: Inputs) -> None:
@@ -149,6 +147,10 @@ def run(
     deviations: list[dict[str, Deviation]] = []
     with watch:
         launch = provider.prepare(subject, **buffers)
+    if not callable(launch):
+        raise Wrong(f"prepared a {type(launch).__name__}; expected the launch, a function without arguments")
+    # What preparing dispatched, such as a weight brought into place, is no part of the launch.
+    watch.seen.clear()
 
     def once(values: Content, how: Callable[[], Any], peers: dict[str, float] | None) -> Outputs:
         got = named(how(), specs, device, subject.exact_dtype)
@@ -210,8 +212,7 @@ def _figures(deviations: list[dict[str, Deviation]], rounds: tuple[str, ...], de
         return figures
 
     return Correctness(
-        # On all-zero references a relative error says nothing; the elementwise figure covers them.
-        rel_l2=worst(lambda d: d.rel_l2 if d.rel_l2 != float("inf") else 0.0),
+        rel_l2=worst(lambda d: d.rel_l2),
         worst=worst(lambda d: d.worst),
         rounds=rounds,
         deterministic=deterministic,

@@ -41,8 +41,8 @@ def matrix_unit(dtype: str) -> Unit:
 
 _DECIMAL = {"": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
-#: What a quantity can be measured in; bits are for the width of a memory bus.
-_BASES = ("FLOP/s", "B/s", "B", "Hz", "s", "bit")
+#: What a quantity can be measured in, with an example of each; bits are for the width of a memory bus.
+_EXAMPLE = {"FLOP/s": "989 TFLOP/s", "B/s": "4.8 TB/s", "B": "141 GB", "Hz": "1.83 GHz", "s": "7.4 us", "bit": "5120 bit"}
 _QUANTITY = re.compile(r"\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z/]+)\s*")
 
 
@@ -62,23 +62,21 @@ def quantity(text: str, base: str) -> float:
         raise Mistake(f"{text!r} is not a quantity; {expected}") from None
 
 
-_EXAMPLE = {"FLOP/s": "989 TFLOP/s", "B/s": "4.8 TB/s", "B": "141 GB", "Hz": "1.83 GHz", "s": "7.4 us", "bit": "5120 bit"}
-
-
 def budget(text: str) -> tuple[float | None, float | None]:
     """Reads "0.5s,2GiB", "0.5s" or "2GiB" as (seconds, bytes); None where not given. "none" gives neither."""
-    seconds = size = None
+    found: dict[str, float] = {}
     for part in text.split(",") if text != "none" else ():
+        base = "B" if part.strip().endswith("B") else "s"
         try:
-            if part.strip().endswith("B"):
-                size = quantity(part, "B")
-            else:
-                seconds = quantity(part, "s")
+            value = quantity(part, base)
         except Mistake:
             raise Mistake(f"{part!r} is not a budget; expected a time, a size or both, such as '0.5s,2GiB', or 'none'") from None
-        if (seconds is not None and seconds <= 0) or (size is not None and size <= 0):
+        if value <= 0:
             raise Mistake(f"{part!r} is not a budget; expected more than zero")
-    return seconds, size
+        if base in found:
+            raise Mistake(f"{text!r} is not a budget; it gives two {'sizes' if base == 'B' else 'times'}")
+        found[base] = value
+    return found.get("s"), found.get("B")
 
 
 def check_unit(unit: str) -> None:
@@ -88,18 +86,16 @@ def check_unit(unit: str) -> None:
 
 
 def _scaled(value: float, base: str, prefixes: tuple[tuple[float, str], ...]) -> str:
-    for scale, prefix in prefixes:
-        if abs(value) >= scale:
-            return f"{_three(value / scale)} {prefix}{base}"
-    scale, prefix = prefixes[-1]
+    # 999.6 us is shown as 1.00 ms: what rounds to a thousand belongs to the next prefix.
+    scale, prefix = next(((scale, prefix) for scale, prefix in prefixes if abs(value) >= 0.9995 * scale), prefixes[-1])
     return f"{_three(value / scale)} {prefix}{base}"
 
 
 def _three(value: float) -> str:
     """Three significant digits without an exponent: 1234 -> 1234, 12.34 -> 12.3, 0.01234 -> 0.0123."""
-    if value == 0 or abs(value) >= 100:
+    if value == 0 or abs(value) >= 99.95:
         return f"{value:.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3g}"
+    return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}" if abs(value) >= 0.9995 else f"{value:.3g}"
 
 
 _UP = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
@@ -127,7 +123,7 @@ def show_rate(value: float, base: str) -> str:
 
 def show_flop(value: float) -> str:
     """FLOP for people: "68.7 GFLOP"."""
-    return _scaled(value, "FLOP", _UP[:-1])
+    return _scaled(value, "FLOP", _UP)
 
 
 def show_share(value: float) -> str:

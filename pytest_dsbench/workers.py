@@ -1,4 +1,4 @@
-"""pytest-xdist's workers: at most one per device while timing, each on a device of its own, their refusals told by the controller."""
+"""pytest-xdist's workers: one per device while timing, each on a device of its own; the controller speaks for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REFUSAL = "dsbench_refusal"
 
 
 class Slots:
-    """In the controller: numbers the workers, so that one that replaces a crashed one takes its place, and listens for refusals."""
+    """In the controller: numbers the workers, so that one that replaces a crashed one takes its place; hears refusals."""
 
     def __init__(self) -> None:
         self._taken: dict[str, int] = {}

@@ -43,6 +43,14 @@ def test_devices_do_not_share_a_lock() -> None:
         pass
 
 
+def test_those_who_only_check_share_it() -> None:
+    with device_lock("GPU-1", shared=True), device_lock("GPU-1", shared=True):
+        with pytest.raises(Mistake, match="is measuring on device GPU-1"), device_lock("GPU-1"):
+            pass
+    with device_lock("GPU-1"), pytest.raises(Mistake, match="is measuring on device GPU-1"), device_lock("GPU-1", shared=True):
+        pass
+
+
 def test_the_holder_is_named(folder: Path) -> None:
     code = "import sys\n" + HOLD + "    print('held', flush=True)\n    sys.stdin.read()"
     with subprocess.Popen(

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ..operator import Inputs, Launch
 from ..record import Record
-from ..stats import interval
+from ..stats import estimate
 
 #: Names of time functions are taken when this module is loaded, so that a kernel's library cannot replace them later.
 now = perf_counter
@@ -111,11 +111,8 @@ def collect(batch: Callable[[], Batch], rule: StopRule) -> Samples:
 
 
 def _reason(seconds: list[float], rule: StopRule, busy: float, wall: float) -> str:
-    if len(seconds) >= rule.least:
-        low, high = interval(seconds)
-        middle = sorted(seconds)[len(seconds) // 2]
-        if high - low <= 2 * rule.precision * middle:
-            return "precise"
+    if len(seconds) >= rule.least and estimate(seconds, "precise").half_width <= rule.precision:
+        return "precise"
     if len(seconds) >= rule.samples:
         return "samples"
     if busy >= rule.busy:

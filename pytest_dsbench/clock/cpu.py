@@ -4,12 +4,14 @@ On a shared machine the minimum of short samples repeats within 1 %, where means
 over slices then keeps one lucky slice from deciding.
 """
 
+import cProfile
 import gc
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from . import Batch, Buffers, Plan, Samples, StopRule, choose, collect
 
@@ -39,7 +41,7 @@ class CpuClock:
             loop = _calibrate(plan)
             got = collect(lambda: _slice(plan, loop), self._rule)
         got.mode = "cpu"
-        if len(got.discarded) and sum(got.discarded.values()) * 2 > got.batches:
+        if sum(got.discarded.values()) * 2 > got.batches:
             got.stopped_by = "noisy host"
         return got
 
@@ -47,7 +49,8 @@ class CpuClock:
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """No garbage collection and no tracer while timing."""
-    collecting, tracer, profiler = gc.isenabled(), sys.gettrace(), sys.getprofile()
+    collecting, tracer = gc.isenabled(), sys.gettrace()
+    profiler: Any = sys.getprofile()
     gc.disable()
     sys.settrace(None)
     sys.setprofile(None)
@@ -55,8 +58,10 @@ def _undisturbed() -> Iterator[None]:
         yield
     finally:
         sys.settrace(tracer)
-        # A C profiler shows up here as an object that only it can install again.
-        if profiler is None or callable(profiler):
+        # cProfile shows up here as its own object, which is no function, and only it can install itself again.
+        if isinstance(profiler, cProfile.Profile):
+            profiler.enable()
+        else:
             sys.setprofile(profiler)
         if collecting:
             gc.enable()

@@ -5,6 +5,7 @@ import platform
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +52,18 @@ def has_gpu(dev: Path = Path("/dev"), environ: Mapping[str, str] = os.environ) -
         return False
     # NVIDIA on Linux, any vendor under WSL, AMD.
     return any(dev.glob("nvidia[0-9]*")) or (dev / "dxg").exists() or (dev / "kfd").exists()
+
+
+def visible_gpus(dev: Path = Path("/dev"), environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """NVIDIA's GPUs that this process may use, as CUDA_VISIBLE_DEVICES would name them; without loading torch, as above."""
+    if not has_gpu(dev, environ):
+        return ()
+    named = environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        return tuple(str(number) for number in range(len(list(dev.glob("nvidia[0-9]*")))))
+    words = [word.strip() for word in named.split(",")]
+    # CUDA reads the list up to the first word that names no device.
+    return tuple(takewhile(lambda word: word and word != "-1", words))
 
 
 def device() -> Device:

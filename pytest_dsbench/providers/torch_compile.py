@@ -1,7 +1,9 @@
 """torch_compile: the native compositions of torch_native, compiled; slow to start, so only by request."""
 
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
+from importlib import import_module
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,10 @@ def compiled(function: FunctionType, op: Operator) -> Callable[..., Any]:
     """
     import torch
 
+    with warnings.catch_warnings():
+        # Importing inductor warns of torch's own deprecations; where warnings are errors, that would fail the compilation.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import_module("torch._inductor.compile_fx")
     own = FunctionType(function.__code__.replace(co_name=f"{function.__name__}_{hash(op):x}"), function.__globals__)
     ready: Callable[..., Any] = torch.compile(own, fullgraph=True, dynamic=False)
     return ready

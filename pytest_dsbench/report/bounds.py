@@ -16,10 +16,10 @@ def plan_lines(prospects: Sequence[Prospect], hardware: Hardware) -> list[str]:
     lines = [headline(hardware)]
     for name, found in groupby(prospects, key=lambda prospect: prospect.case.op.name):
         rows = [_prospect_row(prospect) for prospect in found]
-        lines += ["", f"{name} ({len(rows)} cases)"]
+        lines += ["", f"{name} ({len(rows)} case{'s' if len(rows) > 1 else ''})"]
         lines += table(["case", "bytes", "FLOP", "FLOP/B", "regime", "T_SOL"], rows)
     reasons = {prospect.reason for prospect in prospects if prospect.reason}
-    return lines + ["", *(f"no bound: {reason}" for reason in sorted(reasons))] if reasons else lines
+    return [*lines, "", *(f"no bound: {reason}" for reason in sorted(reasons))] if reasons else lines
 
 
 def _prospect_row(prospect: Prospect) -> list[str]:

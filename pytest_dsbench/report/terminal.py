@@ -24,7 +24,7 @@ def summary_lines(found: Sequence[Measurement], header: Header, verbose: bool) -
     remarks = [*_remarks(found), *(f"not run: {sentence}" for sentence in header.absent), *header.notes]
     if remarks:
         lines += ["", *remarks]
-    return lines + ["", *_ran(found)] if any(one.ran for one in found) else lines
+    return [*lines, "", *_ran(found)] if any(one.ran for one in found) else lines
 
 
 def _groups(found: Sequence[Measurement]) -> dict[tuple[str, str], list[Measurement]]:
@@ -42,9 +42,7 @@ def _operators(found: Sequence[Measurement]) -> list[str]:
         skipped = sum(one.status == "skipped" for one in group)
         counts = [f"{len(group) - failed - skipped}", f"{failed}", f"{skipped}"]
         rows.append([operator, provider, *counts, *_worst(group)])
-    lines = table(head, rows, left=2)
-    # The last column holds names: it reads better from the left.
-    return [re.sub(r"(  )( *)(\S+)$", r"\1\3", line) for line in lines]
+    return table(head, rows, left=2, last_left=True)
 
 
 def _worst(group: Sequence[Measurement]) -> list[str]:
@@ -86,7 +84,8 @@ def _cases_of(count: int) -> str:
 
 def _general(reason: str) -> str:
     """A reason without the case's own quantity: "T_SOL 1.9 s over the budget of 0.5 s" -> "T_SOL over the budget of 0.5 s"."""
-    return re.sub(r"^(T_SOL|memory) [\d.]+ \S+ |^\d+ of \d+ (?=batches)| \d+x", lambda m: f"{m[1]} " if m[1] else "", reason).strip()
+    own = r"^(T_SOL|memory) [\d.]+ \S+ |^\d+ of \d+ (?=batches)| \d+x"
+    return re.sub(own, lambda m: f"{m[1]} " if m[1] else "", reason).strip()
 
 
 def _ran(found: Sequence[Measurement]) -> list[str]:

@@ -1,0 +1,62 @@
+"""A shape as text: the label of a case, and the `dim=value` of a command line."""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Annotated, Any, get_origin
+
+import msgspec
+
+from .mistake import Mistake
+from .operator import Operator
+
+
+@cache
+def list_fields(cls: type[Operator]) -> frozenset[str]:
+    """The dimensions of an operator that are lists themselves, such as the lengths of a ragged batch."""
+    kinds = {field.name: field.type for field in msgspec.structs.fields(cls)}
+    bare = {name: kind.__origin__ if get_origin(kind) is Annotated else kind for name, kind in kinds.items()}
+    return frozenset(name for name, kind in bare.items() if get_origin(kind) is tuple)
+
+
+def describe(op: Operator) -> str:
+    """A case's label: every dimension without a default and every other one that differs from it; usable with -k."""
+    values = ((field, getattr(op, field.name)) for field in msgspec.structs.fields(op))
+    return "-".join(_part(field.name, value) for field, value in values if value != field.default)
+
+
+def _part(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return value if name == "dtype" else f"{name}_{value}"
+    return f"{name}{_run_lengths(value) if isinstance(value, tuple) else value}"
+
+
+def _run_lengths(values: tuple[int, ...]) -> str:
+    """(256, 256, 17) -> "256x2+17"; a long mixed batch is cut and counted, so that a test's name stays a name."""
+    runs: list[tuple[int, int]] = []
+    for value in values:
+        if runs and runs[-1][0] == value:
+            runs[-1] = (value, runs[-1][1] + 1)
+        else:
+            runs.append((value, 1))
+    shown = [f"{value}x{times}" if times > 1 else f"{value}" for value, times in runs]
+    return "+".join(shown) if len(shown) <= 6 else f"{'+'.join(shown[:5])}+{len(values)}sum{sum(values)}"
+
+
+def read_dims(cls: type[Operator], given: Iterable[str]) -> dict[str, Any]:
+    """Dimensions as the command line gives them: "tokens=4096", "seq_lens=720,1200". Raises Mistake."""
+    dims: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise Mistake(f"{text!r} is not a dimension; expected dim=value, such as {cls.__struct_fields__[0]}=4096")
+        dims[key] = [_number(part) for part in value.split(",")] if key in list_fields(cls) else _number(value)
+    return dims
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
