@@ -86,7 +86,7 @@ def _roofline(given: argparse.Namespace) -> list[str]:
 def _shapes(given: argparse.Namespace) -> Iterator[str]:
     if given.operator:
         find(given.operator)
-    found = load(given.path or [bundled()])
+    found = load(given.path or [bundled()], Path.cwd())
     cases = [case for case in found.cases if given.operator in (None, case.op.name)]
     rows = [[one.op.name, one.label, ",".join(one.tags) or "-", one.provenance.framework or "-", one.where] for one in cases]
     yield from table(["operator", "case", "tags", "from", "where"], rows, left=5)

@@ -43,7 +43,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--dsbench-hot", action="store_true", help="do not flush the GPU's cache; the memory roofline does not apply then"
     )
     parser.addini(
-        "dsbench_shapes", "shape files and folders (default: shapes/ in the root folder, or those of the package)", type="paths"
+        "dsbench_shapes",
+        "shape files and folders; bundled: those of the package (default: shapes/ in the root folder, else bundled)",
+        type="paths",
     )
     parser.addini("dsbench_runs", "folder of run files (default: runs/ in the root folder)", default="runs")
 
@@ -55,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_ADDED] = True
     if config.getoption("dsbench_plan") is not None and hasattr(config.option, "tx"):
         # A plan measures nothing, and is made by the process that collects: pytest-xdist has no part in it.
-        pass
+        config.option.dist, config.option.tx = "no", []
     if any(config.getoption(f"dsbench_{name}") not in (None, False, "auto") for name in _OPTIONS):
         session_of(config)
     if not hasattr(config, "workerinput"):

@@ -14,8 +14,6 @@ _PLUMBING = (
     "item", "set_", "resize_", "record_stream", "arange", "full", "ones", "new_zeros", "zeros_like", "chunk", "unflatten",
     "flatten", "contiguous",
 )  # fmt: skip
-#: Providers whose operations are torch's by name.
-_TORCH = ("torch", "torch_compile")
 
 
 def computed(seen: tuple[str, ...]) -> tuple[str, ...]:
@@ -52,6 +50,6 @@ def _dotted(value: Any) -> str:
 def fallback(provider: Provider, seen: tuple[str, ...]) -> tuple[str, ...]:
     """A note where a provider of another library computed with torch's own operations."""
     native = [name for name in computed(seen) if name.startswith("aten.")]
-    if provider.name in _TORCH or not native or not provider.needs:
-        return ()
+    if not native or set(provider.needs) <= {"torch"}:
+        return ()  # it says itself that it is torch, or claims no library at all
     return (f"computed with torch's own operations: {', '.join(native)}",)

@@ -1,6 +1,7 @@
 """One pytest session: options, jobs, and the rig; between pytest's hooks and what does the work."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +15,7 @@ from .jobs import Job, Jobs
 from .mistake import Mistake
 from .operator import Operator
 from .options import Options, parse_budget, parse_plan
-from .shapes import Broken
+from .shapes import Broken, bundled
 
 if TYPE_CHECKING:
     from .fixture import Dsbench
@@ -177,10 +178,16 @@ def _promises(item: pytest.Item) -> bool:
     return isinstance(callspec.params.get("dsbench", None), (Job, type(None))) if callspec is not None else True
 
 
+def _shapes(path: Path) -> Path:
+    """A path of the ini file; the word `bundled` stands for the shapes of the package."""
+    return bundled() if path.name == "bundled" and not path.exists() else path
+
+
 def _options(config: pytest.Config) -> Options:
     given = config.getoption
     root = config.rootpath
-    shapes = tuple(config.getini("dsbench_shapes")) or ((root / "shapes",) if (root / "shapes").is_dir() else ())
+    shapes = tuple(_shapes(path) for path in config.getini("dsbench_shapes"))
+    shapes = shapes or ((root / "shapes",) if (root / "shapes").is_dir() else ())
     providers = given("dsbench_provider")
     return Options(
         hw=given("dsbench_hw"),

@@ -88,10 +88,10 @@ def check_unit(unit: str) -> None:
 def _scaled(value: float, base: str, prefixes: tuple[tuple[float, str], ...]) -> str:
     # 999.6 us is shown as 1.00 ms: what rounds to a thousand belongs to the next prefix.
     scale, prefix = next(((scale, prefix) for scale, prefix in prefixes if abs(value) >= 0.9995 * scale), prefixes[-1])
-    return f"{_three(value / scale)} {prefix}{base}"
+    return f"{show_number(value / scale)} {prefix}{base}"
 
 
-def _three(value: float) -> str:
+def show_number(value: float) -> str:
     """Three significant digits without an exponent: 1234 -> 1234, 12.34 -> 12.3, 0.01234 -> 0.0123."""
     if value == 0 or abs(value) >= 99.95:
         return f"{value:.0f}"

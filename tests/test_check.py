@@ -43,7 +43,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "_CHUNK", 1)
 
 
-# -- figures ----------------------------------------------------------------------------------------------------------------------
+# -- figures ------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
@@ -84,7 +84,7 @@ def test_the_root_mean_square_counts_for_every_element() -> None:
     assert "at [5, 5]" in wrong(got, want, Tolerance(rms=2**-6))
 
 
-# -- elements ---------------------------------------------------------------------------------------------------------------------
+# -- elements -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -149,7 +149,7 @@ def test_tiny_and_huge_values() -> None:
         assert "at [" in wrong((want * 1.1).to(torch.bfloat16), want)
 
 
-# -- NaN and infinities -----------------------------------------------------------------------------------------------------------
+# -- NaN and infinities -------------------------------------------------------------------------------------------------------
 
 NAN, INF = math.nan, math.inf
 
@@ -203,7 +203,7 @@ def test_a_reference_beyond_the_dtype_is_infinite(dtype: torch.dtype, beyond: fl
         assert f"at [{row}, {column}]" in wrong(got, want)
 
 
-# -- all together and tiles -------------------------------------------------------------------------------------------------------
+# -- all together and tiles ---------------------------------------------------------------------------------------------------
 
 
 def test_an_error_everywhere() -> None:
@@ -215,7 +215,9 @@ def test_an_error_everywhere() -> None:
 
 
 @pytest.mark.usefixtures("small_chunks")
-@pytest.mark.parametrize(("rows", "columns", "row", "column"), [(1024, 512, 256, 384), (1024, 512, 896, 0), (1000, 500, 896, 384)])
+@pytest.mark.parametrize(
+    ("rows", "columns", "row", "column"), [(1024, 512, 256, 384), (1024, 512, 896, 0), (1000, 500, 896, 384)]
+)
 def test_one_bad_tile_in_a_large_tensor(rows: int, columns: int, row: int, column: int) -> None:
     want = drawn(rows, columns, dtype=torch.float32)
     got = want.clone()
@@ -274,7 +276,7 @@ def test_few_elements_average_no_rounding_away() -> None:
     assert "at [3, 3]" in wrong(want.clone().fill_(1.0), want, tight)
 
 
-# -- quantised codes --------------------------------------------------------------------------------------------------------------
+# -- quantised codes ----------------------------------------------------------------------------------------------------------
 
 SHARE = Tolerance(codes_off=0.005)
 
@@ -291,7 +293,9 @@ def test_codes_one_apart_are_right_where_they_are_few(dtype: torch.dtype) -> Non
     want = codes(dtype, 10, 20, 0x81, 40, 50, 60)
     found = right(codes(dtype, 11, 19, 0x82, 40, 50, 60), want, SHARE)
     assert found.worst == pytest.approx(0.6)
-    assert found.rel_l2 == pytest.approx(float((codes(dtype, 11, 19, 0x82, 40, 50, 60).float() - want.float()).norm() / want.float().norm()))
+    assert found.rel_l2 == pytest.approx(
+        float((codes(dtype, 11, 19, 0x82, 40, 50, 60).float() - want.float()).norm() / want.float().norm())
+    )
     assert right(want.clone(), want, SHARE) == Deviation(rel_l2=0.0, worst=0.0)
     text = wrong(codes(dtype, 11, 21, 0x82, 41, 51, 61), want, SHARE)
     assert text == "0.60 % of the codes differ from the reference; at most 0.5 % may"
@@ -332,7 +336,7 @@ def test_codes_of_another_encoding() -> None:
     assert wrong(got, want, SHARE) == "dtype fp8_e4m3fnuz, not fp8_e4m3"
 
 
-# -- nothing is changed -----------------------------------------------------------------------------------------------------------
+# -- nothing is changed -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("special", [None, NAN, INF])
@@ -348,7 +352,9 @@ def test_codes_of_another_encoding() -> None:
     ],
 )
 @pytest.mark.parametrize("off", [0.0, 1.0])
-def test_comparing_changes_neither_side(got_dtype: torch.dtype, want_dtype: torch.dtype, special: float | None, off: float) -> None:
+def test_comparing_changes_neither_side(
+    got_dtype: torch.dtype, want_dtype: torch.dtype, special: float | None, off: float
+) -> None:
     values = (drawn(130, 140) * 10).clamp(-100, 100)
     got, want = (values + off).to(got_dtype), values.to(want_dtype)
     if special is not None and got.dtype.is_floating_point and got.itemsize > 1:
@@ -369,7 +375,7 @@ def compare_quietly(tolerance: Tolerance, inputs: dict[str, Tensor], got: Tensor
         return
 
 
-# -- compare ----------------------------------------------------------------------------------------------------------------------
+# -- compare ------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -416,7 +422,7 @@ def test_twice_as_far_as_torch() -> None:
     compare(Judge({"a": Tolerance(rtol=0.1)}), {}, got, want, {"a": 1e-9})
 
 
-# -- named ------------------------------------------------------------------------------------------------------------------------
+# -- named --------------------------------------------------------------------------------------------------------------------
 
 ONE = {"out": Spec(shape=(2, 3), dtype="bf16")}
 TWO = {**ONE, "scale": Spec(shape=(2,), dtype="fp32")}
@@ -458,7 +464,7 @@ def test_outputs_that_are_not_the_operators(outputs: Any, specs: dict[str, Spec]
         named(outputs, specs, "cpu")
 
 
-# -- same bits --------------------------------------------------------------------------------------------------------------------
+# -- same bits ----------------------------------------------------------------------------------------------------------------
 
 
 def test_same_bits() -> None:
@@ -472,7 +478,7 @@ def test_same_bits() -> None:
     assert same(torch.ones(1).expand(5), torch.ones(5))
 
 
-# -- watching a provider ----------------------------------------------------------------------------------------------------------
+# -- watching a provider ------------------------------------------------------------------------------------------------------
 
 ALLOCATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "empty": lambda x: torch.empty(x.shape, dtype=x.dtype),

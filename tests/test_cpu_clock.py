@@ -1,4 +1,4 @@
-"""The CPU clock, on a time that the test moves: what is sampled, when sampling stops, what is inside the clock and what is not."""
+"""The CPU clock, on a time that the test moves: what is sampled, when sampling stops, and what is inside the clock."""
 
 import cProfile
 import gc
@@ -14,9 +14,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from pytest_dsbench import clock  # noqa: E402
-from pytest_dsbench.clock import Batch, Buffers, Samples, StopRule, choose, collect, cpu  # noqa: E402
-from pytest_dsbench.clock.cpu import CpuClock  # noqa: E402
+from pytest_dsbench import clock
+from pytest_dsbench.clock import Batch, Buffers, Samples, StopRule, choose, collect, cpu
+from pytest_dsbench.clock.cpu import CpuClock
 
 US, MS = 1_000, 1_000_000
 
@@ -63,7 +63,8 @@ class Fake:
 
     def __post_init__(self) -> None:
         self.sets = [
-            Buffers(n % 2, partial(self._launch, n), partial(self._restore, n) if self.restore else None) for n in range(self.count)
+            Buffers(n % 2, partial(self._launch, n), partial(self._restore, n) if self.restore else None)
+            for n in range(self.count)
         ]
 
     def _launch(self, number: int) -> tuple[int, int]:
@@ -82,7 +83,7 @@ class Fake:
         self.by_then.append(len(self.launched))
 
 
-# -- the stop rule ----------------------------------------------------------------------------------------------------------------
+# -- the stop rule ------------------------------------------------------------------------------------------------------------
 
 RULE = StopRule(least=30, precision=0.005, samples=200, busy=1.0, wall=5.0)
 
@@ -151,7 +152,7 @@ def test_sets_are_chosen_evenly_and_in_random_order(time: Time) -> None:
     assert len(choose(plan, 4)) == 4
 
 
-# -- calibration ------------------------------------------------------------------------------------------------------------------
+# -- calibration --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_in_place_launches_loop_over_each_set_once(time: Time, count: int, loop:
     assert cpu._calibrate(Fake(time, lambda _: US, count=count, restore=US)) == loop
 
 
-# -- samples ----------------------------------------------------------------------------------------------------------------------
+# -- samples ------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("restore", [None, 3])
@@ -266,7 +267,7 @@ def test_as_many_outputs_are_held_as_there_are_sets(time: Time) -> None:
     assert max(most) == 6
 
 
-# -- a noisy host -----------------------------------------------------------------------------------------------------------------
+# -- a noisy host -------------------------------------------------------------------------------------------------------------
 
 
 def test_slices_off_the_core_are_discarded(time: Time) -> None:
@@ -289,7 +290,7 @@ def test_several_threads_count_together(time: Time) -> None:
     assert CpuClock().time(Fake(time, lambda _: 5 * MS, on_core=lambda _: 1.9)).stopped_by == "precise"
 
 
-# -- nothing disturbs -------------------------------------------------------------------------------------------------------------
+# -- nothing disturbs ---------------------------------------------------------------------------------------------------------
 
 
 def marker() -> int:

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from pytest_dsbench.formula import LIMIT, LONGEST, Value, evaluate, is_formula, names
 from pytest_dsbench.mistake import Mistake
 
-SCOPE: dict[str, object] = {"hidden": 7168, "tp": 8, "_heads": 3, "lens": (256, 17), "zero": 0, "big": 2**62, "dtype": "bf16", "eps": 1e-6}
+SCOPE: dict[str, object] = {
+    "hidden": 7168,
+    "tp": 8,
+    "_heads": 3,
+    "lens": (256, 17),
+    "zero": 0,
+    "big": 2**62,
+    "dtype": "bf16",
+    "eps": 1e-6,
+}
 NUMBERS = {name: value for name, value in SCOPE.items() if isinstance(value, int)}
 
 leaves = st.one_of(st.integers(0, 10**6).map(str), st.sampled_from(sorted(NUMBERS)))

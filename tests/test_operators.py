@@ -280,8 +280,8 @@ def test_wrong_experts_are_named(ids: list[int], sentence: str) -> None:
         ("block_scaled_mm", {"m": 1, "n": 100, "k": 128}, "n = 100 is no multiple of group_n = 128"),
         ("block_scaled_mm", {"m": 1, "n": 128, "k": 100}, "k = 100 is no multiple of group_k = 128"),
         ("attention_forward", {"heads": 1, "head_dim": 8, "seq_lens": []}, "'seq_lens'"),
-        ("rms_norm", {"tokens": 1, "hidden": 8, "dtype": "int32"}, "'dtype' is 'int32'"),
-        ("fp8_dynamic_per_token_quant", {"tokens": 1, "hidden": 8, "fp8": "fp8_e5m2"}, "'fp8' is 'fp8_e5m2'"),
+        ("rms_norm", {"tokens": 1, "hidden": 8, "dtype": "int32"}, "unknown dtype 'int32'"),
+        ("fp8_dynamic_per_token_quant", {"tokens": 1, "hidden": 8, "fp8": "fp8_e5m2"}, "unknown fp8 'fp8_e5m2'"),
     ],
 )
 def test_contradictions(name: str, dims: dict[str, Any], sentence: str) -> None:

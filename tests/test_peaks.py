@@ -25,6 +25,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(peaks, "_matmul_rate", rate)
     monkeypatch.setattr(peaks, "_bandwidth", lambda: given["bandwidth"])
+    monkeypatch.setattr(peaks, "_glance", lambda: (given["bandwidth"], given["rates"]["fp32"]))
     monkeypatch.setattr(peaks, "_empty_call", lambda: 1e-6)
     return given
 
@@ -75,6 +76,17 @@ def test_kept_and_read_back(measured: dict[str, Any], tmp_path: Path) -> None:
     # One file, and nothing half-written beside it.
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [peaks.cache_path()]
     assert peaks.cache_path().parent == tmp_path / "pytest-dsbench"
+
+
+@pytest.mark.parametrize(("bandwidth", "rate", "again"), [(12e9, 4e9, True), (10e9, 5e9, True), (10.1e9, 4.1e9, False)])
+def test_a_roof_that_a_glance_beats_is_measured_again(
+    measured: dict[str, Any], bandwidth: float, rate: float, again: bool
+) -> None:
+    peaks.sheet()
+    measured["bandwidth"], measured["rates"]["fp32"] = bandwidth, rate
+    found = peaks.sheet()
+    assert (found.bandwidth, found.peak["fp32"]) == ((bandwidth, rate) if again else (10e9, 4e9))
+    assert peaks.cached() == found
 
 
 def test_the_better_of_two_measurements_is_kept(measured: dict[str, Any]) -> None:

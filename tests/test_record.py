@@ -60,7 +60,19 @@ def test_lines() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"{", b'{"x": 1', b'{"x": "1"}', b"[]", b"null", b"{}", b'{"x": 1.5}', b'{"x": 1}}', b'{"x": 1, "tags": ["\xff"]}', b"\x00"],
+    [
+        b"",
+        b"{",
+        b'{"x": 1',
+        b'{"x": "1"}',
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"x": 1.5}',
+        b'{"x": 1}}',
+        b'{"x": 1, "tags": ["\xff"]}',
+        b"\x00",
+    ],
 )
 def test_a_bad_line_is_one_sentence_with_its_place(line: bytes) -> None:
     with pytest.raises(Mistake) as raised:

@@ -42,7 +42,12 @@ ENVIRONMENT = Environment(
     device="cuda", gpu="NVIDIA H20", uuid="a", memory=96 * 10**9, sms=78, ecc=True, mig=False, power_limit=500.0, affinity=(0, 2)
 )
 HEADER = Header(
-    started="2026-11-21T03:04:05", environment=ENVIRONMENT, hardware=HARDWARE, arguments=("-k", "a b"), absent=("x",), notes=("n",)
+    started="2026-11-21T03:04:05",
+    environment=ENVIRONMENT,
+    hardware=HARDWARE,
+    arguments=("-k", "a b"),
+    absent=("x",),
+    notes=("n",),
 )
 CASE = Planned(
     operator="attention_forward",
@@ -135,7 +140,15 @@ def test_readable_when_cut_off_at_any_byte(tmp_path: Path) -> None:
 def test_bad_lines_stop_no_good_ones(tmp_path: Path) -> None:
     path = written(tmp_path, MEASUREMENT, END)
     lines = path.read_bytes().splitlines()
-    bad = [b"", b"{", b"5", b"\xff\xfe", b'{"v": 1, "kind": "what"}', b'{"v": "1"}', lines[1].replace(b'"case"', b'"case", "zz": 1', 1)]
+    bad = [
+        b"",
+        b"{",
+        b"5",
+        b"\xff\xfe",
+        b'{"v": 1, "kind": "what"}',
+        b'{"v": "1"}',
+        lines[1].replace(b'"case"', b'"case", "zz": 1', 1),
+    ]
     path.write_bytes(b"\n".join([lines[0], *bad, lines[1], lines[2]]) + b"\n")
     found = read(path)
     assert (found.header, found.measurements, found.end) == (HEADER, (MEASUREMENT,), END)

@@ -25,7 +25,7 @@ def small_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensors, "_BLOCK", PRIME)
 
 
-# -- what values depend on --------------------------------------------------------------------------------------------------------
+# -- what values depend on ----------------------------------------------------------------------------------------------------
 
 
 def test_seeds_are_those_of_operator_dimensions_and_content() -> None:
@@ -73,7 +73,7 @@ def test_values_are_as_asked_for() -> None:
     assert not torch.equal(maker.normal((4,), "fp32"), maker.normal((4,), "fp32"))
 
 
-# -- recipes ----------------------------------------------------------------------------------------------------------------------
+# -- recipes ------------------------------------------------------------------------------------------------------------------
 
 
 def test_recipes() -> None:
@@ -88,7 +88,7 @@ def test_recipes() -> None:
     assert torch.equal(huge, plain)
 
 
-# -- large tensors ----------------------------------------------------------------------------------------------------------------
+# -- large tensors ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_block_is_prime() -> None:
@@ -137,7 +137,7 @@ def test_blocks_fill_tensors_of_any_size(count: int, block: int) -> None:
     assert torch.equal(value, draw.repeat(count // len(draw) + 1)[:count])
 
 
-# -- guards -----------------------------------------------------------------------------------------------------------------------
+# -- guards -------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["fp64", "fp32", "bf16", "fp8_e4m3", "fp8_e4m3fnuz", "int8", "bool"])
@@ -180,7 +180,7 @@ def test_inputs_are_guarded() -> None:
     assert guarded.broken() == "an input"
 
 
-# -- the meta device --------------------------------------------------------------------------------------------------------------
+# -- the meta device ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -204,12 +204,17 @@ def test_on_the_meta_device_nothing_is_allocated(name: str, dims: dict[str, obje
 
 def test_meta_tensors_of_every_kind() -> None:
     maker = Maker(0, "meta")
-    made = [maker.normal((2, 3), "bf16"), maker.uniform((2, 3), "fp32"), maker.integers((2, 3), "int64", 5), maker.values([1], "int32")]
+    made = [
+        maker.normal((2, 3), "bf16"),
+        maker.uniform((2, 3), "fp32"),
+        maker.integers((2, 3), "int64", 5),
+        maker.values([1], "int32"),
+    ]
     codes, scales = maker.quantised((4, 4), "fp8_e4m3", (2, 2))
     assert [tuple(value.shape) for value in (*made, codes, scales)] == [(2, 3), (2, 3), (2, 3), (1,), (4, 4), (2, 2)]
 
 
-# -- names of dtypes --------------------------------------------------------------------------------------------------------------
+# -- names of dtypes ----------------------------------------------------------------------------------------------------------
 
 
 def test_names_of_dtypes() -> None:

@@ -58,7 +58,9 @@ def contents_of(subject: Scaled) -> tuple[list[Content], list[Content]]:
     return [first, content(subject, "cpu", 1, base=first)], edge_contents(subject, "cpu", first)
 
 
-def run(prepare: Prepare, subject: Scaled | None = None, inplace: tuple[str, ...] = (), peer: dict[str, float] | None = None) -> Trial:
+def run(
+    prepare: Prepare, subject: Scaled | None = None, inplace: tuple[str, ...] = (), peer: dict[str, float] | None = None
+) -> Trial:
     subject = subject or Scaled()
     contents, edges = contents_of(subject)
     before = [{name: value.clone() for name, value in one.inputs.items()} for one in [*contents, *edges]]
@@ -80,7 +82,7 @@ def good(_: Scaled, x: Tensor, weight: Tensor) -> Launch:
     return lambda: x * weight
 
 
-# -- a good provider --------------------------------------------------------------------------------------------------------------
+# -- a good provider ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_right_provider() -> None:
@@ -144,7 +146,7 @@ def test_what_a_provider_raises_passes_through() -> None:
         run(lambda *_, **__: 1 / 0)
 
 
-# -- what is found ----------------------------------------------------------------------------------------------------------------
+# -- what is found ------------------------------------------------------------------------------------------------------------
 
 
 def computed_while_preparing(_: Scaled, x: Tensor, weight: Tensor) -> Launch:
@@ -294,7 +296,7 @@ def test_another_kind_of_output() -> None:
     assert "prepared a Tensor; expected the launch" in wrong(lambda _, x, weight: x * weight)
 
 
-# -- contents ---------------------------------------------------------------------------------------------------------------------
+# -- contents -----------------------------------------------------------------------------------------------------------------
 
 
 def test_contents_differ_but_for_their_constants() -> None:
@@ -355,7 +357,7 @@ def test_a_reference_that_gives_nan() -> None:
     assert content(subject, "cpu", 0).finite_reference
 
 
-# -- copies -----------------------------------------------------------------------------------------------------------------------
+# -- copies -------------------------------------------------------------------------------------------------------------------
 
 WIDE = torch.arange(60.0).view(5, 12)
 

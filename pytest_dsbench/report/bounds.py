@@ -6,7 +6,7 @@ from itertools import groupby
 from ..hardware.sheet import Hardware
 from ..plan import Prospect
 from ..roofline import Bound
-from ..units import UNITS, show_bytes, show_flop, show_rate, show_seconds
+from ..units import UNITS, show_bytes, show_flop, show_number, show_rate, show_seconds
 from ..work import Work
 from .table import table
 
@@ -27,7 +27,7 @@ def _prospect_row(prospect: Prospect) -> list[str]:
 
 
 def _work_cells(work: Work) -> list[str]:
-    return [show_bytes(work.bytes), show_flop(work.flops), f"{work.intensity:.3g}"]
+    return [show_bytes(work.bytes), show_flop(work.flops), show_number(work.intensity)]
 
 
 def _bound_cells(bound: Bound | None) -> list[str]:

@@ -160,7 +160,7 @@ def test_changing_an_input_is_right_where_it_is_declared(project: Project) -> No
     found = bad(project, "return lambda: x.mul_(2)", line=line)
     found.plain()
     assert (found.code, found.counts) == (0, {"passed": 2})
-    assert [one.status for one in project.records()] in (["passed", "passed"], ["passed", "noisy_host"], ["noisy_host", "passed"])
+    assert [one.status for one in project.records()] == ["passed", "passed"]
 
 
 def test_a_case_that_a_provider_declines_is_skipped_with_its_reason(project: Project) -> None:
