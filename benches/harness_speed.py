@@ -1,5 +1,7 @@
-"""What the harness itself costs, each against its goal: run by `make speed`. Ratios are of runs taken in turn, in this one process's
-lifetime, so that a shared machine moves both sides alike."""
+"""What the harness itself costs, each against its goal: run by `make speed`.
+
+Ratios are of runs taken in turn, so that a shared machine moves both sides alike.
+"""
 
 import subprocess
 import sys
@@ -58,13 +60,15 @@ def collection(folder: Path) -> None:
     (folder / "test_plain.py").write_text(PLAIN)
     pytest = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
     taken = in_turn({"ours": [*pytest, "bench_many.py"], "plain": [*pytest, "test_plain.py"]}, folder)
-    report(f"collecting {CASES} cases: {taken['ours']:.2f} s, plain {taken['plain']:.2f} s", f"{taken['ours'] / taken['plain']:.2f}x", "1.5x")
+    ours, plain = taken["ours"], taken["plain"]
+    report(f"collecting {CASES} cases: {ours:.2f} s, plain {plain:.2f} s", f"{ours / plain:.2f}x", "1.5x")
 
 
 def imports(folder: Path) -> None:
     """Importing floors 0 to 2."""
     names = "shapes, plan, options, operators, roofline, hardware"
-    taken = in_turn({"core": [sys.executable, "-c", f"from pytest_dsbench import {names}"], "none": [sys.executable, "-c", ""]}, folder)
+    core = f"from pytest_dsbench import {names}"
+    taken = in_turn({"core": [sys.executable, "-c", core], "none": [sys.executable, "-c", ""]}, folder)
     report("importing the core (floors 0-2)", f"{1e3 * (taken['core'] - taken['none']):.0f} ms", "100 ms")
 
 

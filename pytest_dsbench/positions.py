@@ -32,8 +32,6 @@ def row_lines(text: str) -> list[int]:
                 lines.append(line)
         else:
             depth -= 1
-            if depth == 0:
-                break
     return lines
 
 

@@ -14,10 +14,11 @@ SCOPE: dict[str, object] = {
     "lens": (256, 17),
     "zero": 0,
     "big": 2**62,
+    "flag": True,
     "dtype": "bf16",
     "eps": 1e-6,
 }
-NUMBERS = {name: value for name, value in SCOPE.items() if isinstance(value, int)}
+NUMBERS = {name: value for name, value in SCOPE.items() if type(value) is int}
 
 leaves = st.one_of(st.integers(0, 10**6).map(str), st.sampled_from(sorted(NUMBERS)))
 expressions = st.recursive(
@@ -108,6 +109,8 @@ def test_values(text: str, value: Value) -> None:
         (f"= {'1+' * 1500}1", "is too long"),
         ("= big + big", "overflows: its value does not fit in 64 bits"),
         ("= big * big - big * big", "overflows"),
+        ("= -big * 3", "overflows"),
+        ("= flag", "'flag' is True, not an integer"),
         (f"= {LIMIT + 1}", "overflows"),
         ("= [1] + 2", "mixes a list and a number"),
         ("= lens // 2", "mixes a list and a number"),

@@ -44,9 +44,9 @@ def test_devices_do_not_share_a_lock() -> None:
 
 
 def test_those_who_only_check_share_it() -> None:
-    with device_lock("GPU-1", shared=True), device_lock("GPU-1", shared=True):
-        with pytest.raises(Mistake, match="is measuring on device GPU-1"), device_lock("GPU-1"):
-            pass
+    measuring = pytest.raises(Mistake, match="is measuring on device GPU-1")
+    with device_lock("GPU-1", shared=True), device_lock("GPU-1", shared=True), measuring, device_lock("GPU-1"):
+        pass
     with device_lock("GPU-1"), pytest.raises(Mistake, match="is measuring on device GPU-1"), device_lock("GPU-1", shared=True):
         pass
 

@@ -107,6 +107,11 @@ def test_a_list_dimension_is_swept_by_a_list_of_lists(read: Read, value: str, ex
     assert dims(found, "seq_lens") == [(one,) for one in expected]
 
 
+def test_a_list_of_lists_and_numbers_is_no_sweep(read: Read) -> None:
+    found = read(rows("{ heads = 3, head_dim = 8, seq_lens = [[720], 1200] }", "attention_forward"))
+    assert only(found).sentence == "attention_forward: dimension 'seq_lens' is [[720], 1200]; expected int, got array"
+
+
 def test_sweeps_of_both_kinds_multiply() -> None:
     given = {"heads": [1, 2], "head_dim": 8, "seq_lens": [[3], [4, 5]]}
     assert count(ATTENTION, given) == 4
@@ -340,8 +345,9 @@ source = """a"""""
 production_on = """"b""""
 case = [
   { tokens = 5, hidden = 1, note = "" },
-  { tokens = 6, hidden = 1, note = """{""""" },
-  { tokens = 7, hidden = 1 },
+  { tokens = 6, hidden = 1, note = """{"""", label = "} {" },
+  { tokens = 7, hidden = 1, note = \'\'\'{\'\'\'\', label = '} {' },
+  { tokens = 8, hidden = 1 },
 ]
 ''',
     "blocks": """
