@@ -1,6 +1,7 @@
 """dsbench: what can be asked without running a bench. `python -m pytest_dsbench` is the same."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,12 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for line in given.run(given):
             print(line)
+        sys.stdout.flush()
     except Mistake as error:
         print(f"dsbench: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        # The reader, such as `head`, has seen enough; closing stderr keeps Python from complaining at exit.
-        sys.stderr.close()
+        # The reader, such as `head`, has seen enough; what is still buffered must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -167,7 +167,7 @@ def _blame(who: str, rig: Rig) -> Iterator[None]:
 
 
 def _raised_at(error: BaseException) -> str:
-    """" (file:line)" of the innermost frame that is neither torch's nor the harness's own, where there is one."""
+    """ " (file:line)" of the innermost frame that is neither torch's nor the harness's own, where there is one."""
     frames, place = error.__traceback__, ""
     while frames is not None:
         path = Path(frames.tb_frame.f_code.co_filename)

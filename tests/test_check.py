@@ -214,11 +214,14 @@ def test_an_error_everywhere() -> None:
     right(want * 1.01, want, Tolerance(rtol=2**-6))
 
 
-@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("chunk", [1, 2**20])
 @pytest.mark.parametrize(
     ("rows", "columns", "row", "column"), [(1024, 512, 256, 384), (1024, 512, 896, 0), (1000, 500, 896, 384)]
 )
-def test_one_bad_tile_in_a_large_tensor(rows: int, columns: int, row: int, column: int) -> None:
+def test_one_bad_tile_in_a_large_tensor(
+    rows: int, columns: int, row: int, column: int, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "_CHUNK", chunk)
     want = drawn(rows, columns, dtype=torch.float32)
     got = want.clone()
     got[row : row + 128, column : column + 128] *= 1.03

@@ -1,5 +1,6 @@
 """The command line: what it prints where, and its exit codes."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -192,8 +193,12 @@ def test_as_a_module() -> None:
     assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("dsbench: unknown GPU")
 
 
-def test_a_reader_that_has_seen_enough() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["operators", "shapes"])
+def test_a_reader_that_has_seen_enough(command: str, unbuffered: str) -> None:
     """The reading end of the pipe is closed long before anything is written."""
-    command = f"{sys.executable} -m pytest_dsbench shapes | true; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], text=True, capture_output=True)
+    line = f"{sys.executable} -m pytest_dsbench {command} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", line], text=True, capture_output=True, env={**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    )
     assert (done.returncode, done.stderr) == (0, "")

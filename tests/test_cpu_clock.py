@@ -93,7 +93,8 @@ def collected(batches: Iterator[Batch], rule: StopRule = RULE) -> Samples:
 
 
 def endless(seconds: list[float], busy: float = 0.0, discard: str | None = None) -> Iterator[Batch]:
-    while True:
+    """Enough of them: where nothing stops the loop, it ends in an error."""
+    for _ in range(1000):
         yield Batch(list(seconds), busy, discard)
 
 

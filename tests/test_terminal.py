@@ -114,7 +114,7 @@ def test_notes_and_reasons_are_counted_once() -> None:
         "   5 cases skipped: T_SOL over the budget of 0.5 s",
         "   2 cases skipped: memory over the budget of 2.00 GiB",
         "   1 case  skipped: no reason",
-        "not run: triton needs triton",
+        "skipped: triton needs triton",
         "the flush does not work",
     ]
 

@@ -21,7 +21,7 @@ def summary_lines(found: Sequence[Measurement], header: Header, verbose: bool) -
     if verbose:
         lines += [*_cases(found), ""]
     lines += _operators(found)
-    remarks = [*_remarks(found), *(f"not run: {sentence}" for sentence in header.absent), *header.notes]
+    remarks = [*_remarks(found), *(f"skipped: {sentence}" for sentence in header.absent), *header.notes]
     if remarks:
         lines += ["", *remarks]
     return [*lines, "", *_ran(found)] if any(one.ran for one in found) else lines
