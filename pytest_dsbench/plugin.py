@@ -63,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         from .recorder import Recorder
 
-        config.pluginmanager.register(Recorder(config), "dsbench-recorder")
+        config.pluginmanager.register(Recorder(config, lambda: session_of(config).options.runs), "dsbench-recorder")
         if getattr(config.option, "tx", None):
             from .workers import Slots
 

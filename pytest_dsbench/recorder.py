@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from .measurement import Measurement
     from .runs import Header, Writer
 
@@ -17,8 +20,10 @@ _RECORD, _HEADER, _PLAN = "dsbench", "dsbench_run", "dsbench_plan"
 class Recorder:
     """Listens to reports; costs nothing until one of them carries a result of ours."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, folder: Callable[[], Path]) -> None:
         self._config = config
+        #: where run files go; asked only when there is one to write
+        self._folder = folder
         self._found: list[Measurement] = []
         self._header: Header | None = None
         self._writer: Writer | None = None
@@ -47,11 +52,10 @@ class Recorder:
     def _open(self, text: str) -> None:
         import msgspec
 
-        from .plugin import session_of
         from .runs import Header, Writer
 
         self._header = msgspec.json.decode(text, type=Header)
-        folder = session_of(self._config).options.runs
+        folder = self._folder()
         try:
             self._writer = Writer(folder, self._header)
         except OSError as error:

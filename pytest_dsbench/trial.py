@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .check import Deviation, Outputs, Watch, Wrong, compare, named, same
+from .check import Outputs, Watch, Wrong, compare, named, same
+from .deviation import Deviation
 from .measurement import Correctness
 from .operator import Inputs, Launch, New, Provider, Recipe, Spec, Tolerance
 from .tensors import Guarded, Maker, seed

@@ -11,8 +11,9 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor  # noqa: E402
 
-from pytest_dsbench import check  # noqa: E402
-from pytest_dsbench.check import Deviation, Watch, Wrong, compare, deviation, named, same  # noqa: E402
+from pytest_dsbench import deviation as distances  # noqa: E402
+from pytest_dsbench.check import Watch, Wrong, compare, named, same  # noqa: E402
+from pytest_dsbench.deviation import Deviation, deviation  # noqa: E402
 from pytest_dsbench.operator import EXACT, Spec, Tolerance  # noqa: E402
 from pytest_dsbench.tensors import Guarded  # noqa: E402
 
@@ -40,7 +41,7 @@ def right(got: Tensor, want: Tensor, tolerance: Tolerance = LOOSE) -> Deviation:
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 128 rows, so that small tensors have several."""
-    monkeypatch.setattr(check, "_CHUNK", 1)
+    monkeypatch.setattr(distances, "_CHUNK", 1)
 
 
 # -- figures ------------------------------------------------------------------------------------------------------------------
@@ -221,7 +222,7 @@ def test_an_error_everywhere() -> None:
 def test_one_bad_tile_in_a_large_tensor(
     rows: int, columns: int, row: int, column: int, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(check, "_CHUNK", chunk)
+    monkeypatch.setattr(distances, "_CHUNK", chunk)
     want = drawn(rows, columns, dtype=torch.float32)
     got = want.clone()
     got[row : row + 128, column : column + 128] *= 1.03

@@ -2,11 +2,13 @@
 
 import cProfile
 import gc
+import os
 import pstats
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -39,6 +41,8 @@ def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     monkeypatch.setattr(cpu, "_ns", lambda: made.wall)
     monkeypatch.setattr(cpu, "_cpu_ns", lambda: made.busy)
     monkeypatch.setattr(clock, "now", lambda: made.wall * 1e-9)
+    # Nobody else is on the machine.
+    monkeypatch.setattr(cpu, "_busy", lambda _: made.busy * 1e-9)
     return made
 
 
@@ -285,6 +289,30 @@ def test_more_than_half_of_the_slices_make_a_noisy_host(time: Time, bad: int, re
     found = CpuClock(StopRule(least=10, busy=9.0, wall=9.0)).time(plan)
     assert (found.batches, found.discarded, found.stopped_by) == (10 + bad, {"off core": bad}, reason)
     assert len(found.seconds) == 10
+
+
+@pytest.mark.parametrize(("share", "reason"), [(0.08, "precise"), (0.12, "noisy host")])
+def test_other_processes_on_the_cores_make_a_noisy_host(
+    time: Time, monkeypatch: pytest.MonkeyPatch, share: float, reason: str
+) -> None:
+    # Two cores of which this process uses one; others take a share of both.
+    monkeypatch.setattr(cpu, "_cores", lambda: {0, 1})
+    monkeypatch.setattr(cpu, "_busy", lambda _: cpu._cpu_ns() * 1e-9 + share * 2 * cpu._ns() * 1e-9)
+    found = CpuClock().time(Fake(time, lambda _: 5 * MS))
+    assert found.stopped_by == reason
+    assert found.discarded == ({"other processes on these cores": found.batches} if reason == "noisy host" else {})
+    assert found.seconds == pytest.approx([5e-3] * found.batches)
+
+
+def test_use_of_cores_is_read_from_the_system(tmp_path: Path) -> None:
+    stat = tmp_path / "stat"
+    stat.write_text(
+        "cpu 9 9 9 9 9 9 9 9\ncpu0 100 10 20 999 999 1 2 4 0 0\ncpu1 100 0 0 0 0 0 0 0 0 0\ncpu10 7 7 7 7 7 7 7 7 0 0\nintr 5\n"
+    )
+    tick = os.sysconf("SC_CLK_TCK")
+    assert cpu._busy({0}, stat) == 137 / tick
+    assert cpu._busy({0, 1}, stat) == 237 / tick
+    assert cpu._busy({0}, tmp_path / "missing") == 0
 
 
 def test_several_threads_count_together(time: Time) -> None:

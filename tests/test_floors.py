@@ -16,8 +16,8 @@ FLOORS = [
         "mistake record units formula stats",
         "work hardware roofline operator operators bench",
         "dims positions sweep shapes plan options",
-        "nvml lock kernels environment anchors tensors check measurement clock trial peaks provenance rig handmade runner"
-        " providers jobs assemble",
+        "nvml lock kernels environment anchors tensors deviation check measurement clock trial peaks provenance rig handmade"
+        " runner providers jobs assemble",
         "runs",
         "report",
         "plugin session fixture bridge recorder broken planning workers __main__",
