@@ -124,8 +124,13 @@ class TestStopping:
 
     def test_device_time_of_discarded_batches_counts(self) -> None:
         found = collected(endless([1.0], busy=0.5, discard="hot"))
-        assert (found.stopped_by, found.seconds, found.rejected) == ("device time", [], [1.0, 1.0])
-        assert found.discarded == {"hot": 2}
+        assert (found.stopped_by, found.seconds, found.rejected) == ("device time", [], [1.0, 1.0, 1.0])
+        assert found.discarded == {"hot": 3}
+
+    def test_no_cap_stops_before_the_third_sample(self) -> None:
+        # One sample has no interval; it may be the one that was interrupted.
+        found = collected(endless([1.0], busy=100.0))
+        assert (found.stopped_by, found.seconds) == ("device time", [1.0, 1.0, 1.0])
 
     def test_wall_time(self, time: Time) -> None:
         def slowly() -> Iterator[Batch]:

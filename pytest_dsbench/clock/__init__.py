@@ -14,6 +14,10 @@ from ..stats import estimate
 now = perf_counter
 
 
+#: No cap ends sampling before this many samples: one sample has no interval, and may be the one that was interrupted.
+_FEWEST = 3
+
+
 class StopRule(Record):
     """When a case has been measured well enough. Times in seconds."""
 
@@ -106,7 +110,8 @@ def collect(batch: Callable[[], Batch], rule: StopRule) -> Samples:
         else:
             got.rejected += drawn.seconds
             got.discarded[drawn.discard] = got.discarded.get(drawn.discard, 0) + 1
-        got.stopped_by = _reason(got.seconds, rule, busy, now() - start)
+        enough = len(got.seconds) + len(got.rejected) >= _FEWEST
+        got.stopped_by = _reason(got.seconds, rule, busy, now() - start) if enough else ""
     return got
 
 
