@@ -110,10 +110,10 @@ def test_notes_and_reasons_are_counted_once() -> None:
         "   5 cases: hot: fits",
         "   3 cases: floor-bound: less",
         "   2 cases: noisy host: batches discarded: off core; shown, never gated",
-        "   1 case : throttled: batches discarded: held down by power or heat; shown, never gated",
+        "   1 case: throttled: batches discarded: held down by power or heat; shown, never gated",
         "   5 cases skipped: T_SOL over the budget of 0.5 s",
         "   2 cases skipped: memory over the budget of 2.00 GiB",
-        "   1 case  skipped: no reason",
+        "   1 case skipped: no reason",
         "skipped: triton needs triton",
         "the flush does not work",
     ]

@@ -79,7 +79,7 @@ def _remarks(found: Sequence[Measurement]) -> list[str]:
 
 
 def _cases_of(count: int) -> str:
-    return f"{count:4d} case " if count == 1 else f"{count:4d} cases"
+    return f"{count:4d} case" if count == 1 else f"{count:4d} cases"
 
 
 def _general(reason: str) -> str:

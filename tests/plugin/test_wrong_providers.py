@@ -168,7 +168,7 @@ def test_a_case_that_a_provider_declines_is_skipped_with_its_reason(project: Pro
     found = bad(project, body, "--benchmark-disable", "-rs")
     found.plain()
     assert (found.code, found.counts) == (0, {"passed": 1, "skipped": 1})
-    assert "   1 case  skipped: rows must be a multiple of 128" in found.lines
+    assert "   1 case skipped: rows must be a multiple of 128" in found.lines
 
 
 def test_a_provider_defined_twice(project: Project) -> None:
