@@ -236,7 +236,9 @@ def _judged(rig: Rig, found: Measurement, samples: Samples, cold: bool) -> Measu
     spent = estimate(samples.seconds or samples.rejected, samples.stopped_by)
     assert found.bound is not None and found.work is not None
     work, limit = found.work, found.bound
-    if spent.median < LIGHT * limit.seconds and rig.raise_roof is not None:
+    # From a warm cache only compute binds, and a roof of memory that was beaten is no news.
+    binding_work = work if cold else work.replace(read=0, written=0)
+    if spent.median < LIGHT * bound(binding_work, rig.hardware).seconds and rig.raise_roof is not None:
         rig.hardware = rig.raise_roof(rig.hardware)
         limit = bound(work, rig.hardware)
     floor = rig.hardware.launch_floor
@@ -258,7 +260,7 @@ def _judged(rig: Rig, found: Measurement, samples: Samples, cold: bool) -> Measu
         notes=tuple(notes),
     )
     # A disturbed device takes longer, so what was too fast on it was too fast.
-    binding = limit if cold else bound(work.replace(read=0, written=0), rig.hardware)
+    binding = bound(binding_work, rig.hardware)
     if spent.median < LIGHT * binding.seconds:
         return found.replace(status="invalid", reason=_too_fast(spent.median, binding))
     if samples.stopped_by in ("noisy host", "throttled"):

@@ -1,4 +1,4 @@
-"""Order statistics: the interval of a median, and robust scale."""
+"""Order statistics: a median and its interval."""
 
 import math
 from collections.abc import Sequence
