@@ -91,6 +91,15 @@ class New(Protocol):
     def values(self, values: Iterable[int], dtype: Dtype) -> "Tensor":
         """A one-dimensional tensor of given integers, such as prefix sums."""
 
+    def permutation(self, count: int, dtype: Dtype, of: int | None = None) -> "Tensor":
+        """`count` distinct integers out of [0, of), in random order; all of them where `of` is not given."""
+
+    def routing(self, loads: tuple[int, ...], top_k: int, dtype: Dtype) -> "Tensor":
+        """Expert ids [tokens, top_k], distinct in every row; `loads`, tokens per expert, are dealt out to the experts at random.
+
+        The sum of `loads` is tokens * top_k, and none of them is over tokens.
+        """
+
 
 class Unsupported(Exception):
     """Raised by a provider's function for a case that its library does not do; the case is skipped with this reason."""

@@ -22,11 +22,12 @@ class Prospect(Record):
     reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The documented fields of one line of a plan file."""
+        """The documented fields of one line of a plan file; a recovered case points at the published one it mends."""
+        known = self.case.provenance
         return {
             "operator": self.case.op.name,
             "dims": msgspec.to_builtins(self.case.op),
-            "published_id": self.case.provenance.id,
+            "published_id": known.id if known.id is not None else known.recovers,
             "tags": list(self.case.tags),
             "bytes_read": self.work.read,
             "bytes_written": self.work.written,

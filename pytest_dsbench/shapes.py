@@ -29,6 +29,8 @@ class Provenance(Record):
 
     #: id in the published list the file's `source` names
     id: int | None = None
+    #: id of the published row whose true size this is
+    recovers: int | None = None
     #: framework that runs this shape in production
     framework: str | None = msgspec.field(default=None, name="from")
     #: tensor-parallel size it was seen at, or the published word for it
@@ -224,8 +226,9 @@ def _rows(given: _File, lines: list[int], shown: str) -> Iterator[Case | Broken]
                 raise Mistake(f"the sweep explodes: {total + count:,} cases in this file; at most {MOST_CASES:,} are allowed")
             total += count
             ops = [cls.build(one) for one in sweep.combinations(cls, dims, row.tp)]
-            if row.id is not None and len(ops) > 1:
-                raise Mistake(f"id {row.id} stands on a sweep of {len(ops)} cases; an id names one case")
+            for key in ("id", "recovers"):
+                if getattr(row, key) is not None and len(ops) > 1:
+                    raise Mistake(f"{key} {getattr(row, key)} stands on a sweep of {len(ops)} cases; it names one case")
         except Mistake as error:
             yield Broken(operator=cls.name, path=shown, line=line, sentence=str(error))
             continue

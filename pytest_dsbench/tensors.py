@@ -171,6 +171,26 @@ class Maker:
         out = self._blank((given.numel(),), dtype)
         return out if self.device == "meta" else out.copy_(given)
 
+    def permutation(self, count: int, dtype: Dtype, of: int | None = None) -> Tensor:
+        """`count` distinct integers out of [0, of), in random order; all of them where `of` is not given."""
+        out = self._blank((count,), dtype)
+        return out if self.device == "meta" else out.copy_(self._shuffled(count if of is None else of)[:count])
+
+    def routing(self, loads: tuple[int, ...], top_k: int, dtype: Dtype) -> Tensor:
+        """Expert ids [tokens, top_k], distinct in every row; `loads` are dealt out to the experts at random."""
+        tokens = sum(loads) // top_k
+        out = self._blank((tokens, top_k), dtype)
+        if self.device == "meta":
+            return out
+        experts = self._shuffled(len(loads))
+        # An expert's run is no longer than a column, so that dealing the runs out column by column gives no row an expert twice.
+        dealt = experts.repeat_interleave(torch.tensor(loads, device=self.device)).view(top_k, tokens).T
+        order = torch.rand((tokens, top_k), generator=self._generator, device=self.device).argsort(-1)
+        return out.copy_(dealt[self._shuffled(tokens)].gather(-1, order))
+
+    def _shuffled(self, count: int) -> Tensor:
+        return torch.randperm(count, generator=self._generator, device=self.device)
+
 
 def seed(op: object, content: int) -> int:
     """The seed of one content of a case: it depends on operator, dimensions and content number, and on nothing else."""

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from samples import CHEATS, CONTRADICTIONS, MATRIX, NEEDED, SMALL, SPOIL, Cheat
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_dsbench import providers
-from pytest_dsbench.check import compare, named
+from pytest_dsbench.check import Wrong, compare, named
 from pytest_dsbench.mistake import Mistake
 from pytest_dsbench.operator import Operator
 from pytest_dsbench.operators import _rows, attention_forward, find
@@ -20,41 +21,8 @@ from pytest_dsbench.tensors import make, torch_dtype
 from pytest_dsbench.units import nbytes
 
 ROOT = Path(__file__).parent.parent
-#: Operators that need every byte of every input, so that their work can be held against their tensors.
-READ_WHOLE = (
-    "attention_forward",
-    "block_scaled_mm",
-    "fp8_dynamic_per_token_quant",
-    "fused_add_rms_norm",
-    "layer_norm",
-    "moe_topk_gating_softmax",
-    "rms_norm",
-    "silu_and_mul",
-)
 SHAPES = load([ROOT / "shapes"], ROOT)
-CASES = [case for case in SHAPES.cases if case.op.name in READ_WHOLE]
-
-#: Small sizes, odd ones among them, of every operator.
-SMALL: list[tuple[str, dict[str, Any]]] = [
-    ("rms_norm", {"tokens": 37, "hidden": 129}),
-    ("rms_norm", {"tokens": 1, "hidden": 7, "dtype": "fp16"}),
-    ("rms_norm", {"tokens": 5, "hidden": 64, "dtype": "fp32"}),
-    ("fused_add_rms_norm", {"tokens": 37, "hidden": 129}),
-    ("fused_add_rms_norm", {"tokens": 3, "hidden": 256, "dtype": "fp16"}),
-    ("silu_and_mul", {"tokens": 37, "hidden": 131}),
-    ("silu_and_mul", {"tokens": 1, "hidden": 1}),
-    ("layer_norm", {"tokens": 37, "hidden": 129}),
-    ("layer_norm", {"tokens": 2, "hidden": 5, "dtype": "fp32"}),
-    ("moe_topk_gating_softmax", {"tokens": 333, "experts": 60, "top_k": 6}),
-    ("moe_topk_gating_softmax", {"tokens": 5, "experts": 7, "top_k": 7}),
-    ("fp8_dynamic_per_token_quant", {"tokens": 129, "hidden": 77}),
-    ("fp8_dynamic_per_token_quant", {"tokens": 33, "hidden": 1000, "fp8": "fp8_e4m3fnuz"}),
-    ("block_scaled_mm", {"m": 1, "n": 256, "k": 256}),
-    ("block_scaled_mm", {"m": 131, "n": 384, "k": 640}),
-    ("block_scaled_mm", {"m": 33, "n": 96, "k": 160, "group_n": 32, "group_k": 32, "out_dtype": "bf16"}),
-    ("attention_forward", {"heads": 3, "head_dim": 72, "seq_lens": [1, 17, 130]}),
-    ("attention_forward", {"heads": 2, "head_dim": 33, "seq_lens": [65, 64], "dtype": "fp32"}),
-]
+CASES = SHAPES.cases
 
 
 def small(name: str, dims: dict[str, Any]) -> Operator:
@@ -90,16 +58,26 @@ def test_all_published_shapes_are_there() -> None:
     assert len([case for case in CASES if case.provenance.id is not None]) == 200
 
 
+def matrix_flop(op: Operator) -> int:
+    return sum(count for unit, count in op.work().flop.items() if unit != "fp32")
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.op.name}-{case.label}")
 def test_work_is_what_the_tensors_and_the_reference_say(case: Case) -> None:
     op = case.op
     inputs, outputs, work = make(op, "meta"), op.outputs(), op.work()
-    assert sum(value.numel() * value.itemsize for value in inputs.values()) == work.read
-    assert sum(spec.nbytes for spec in outputs.values()) == work.written
+    if op.name in NEEDED:
+        assert NEEDED[op.name](op, inputs) == (work.read, work.written)
+    else:
+        assert sum(value.numel() * value.itemsize for value in inputs.values()) == work.read
+        assert sum(spec.nbytes for spec in outputs.values()) == work.written
+    if op.name in MATRIX:
+        assert MATRIX[op.name](op) == matrix_flop(op)
+        return
     with FlopCounterMode(display=False) as counter:
         right = results(op, op.reference(**inputs))
     assert {name: tuple(value.shape) for name, value in right.items()} == {name: spec.shape for name, spec in outputs.items()}
-    assert counter.get_total_flops() == sum(count for unit, count in work.flop.items() if unit != "fp32")
+    assert counter.get_total_flops() == matrix_flop(op)
 
 
 @pytest.mark.parametrize(("name", "dims"), SMALL)
@@ -118,18 +96,70 @@ def test_torch_agrees_with_the_reference(name: str, dims: dict[str, Any], recipe
         assert torch.equal(value.view(torch.uint8), before[key].view(torch.uint8))
 
 
-@pytest.mark.parametrize(("name", "dims"), SMALL)
-def test_a_wrong_row_is_found(name: str, dims: dict[str, Any]) -> None:
-    op = small(name, dims)
+Outputs = dict[str, Tensor]
+
+
+def right_outputs(op: Operator) -> tuple[Outputs, Outputs, Outputs]:
+    """Inputs, the reference's outputs, and those rounded as a right kernel would return them."""
     inputs = make(op, "cpu")
-    want = results(op, op.reference(**inputs))
-    got = {key: want[key].to(torch_dtype(spec.dtype)) for key, spec in op.outputs().items()}
-    compare(op, inputs, got, want)
-    first = next(iter(got))
-    got[first] = got[first].clone()
-    got[first].view(-1, got[first].shape[-1])[-1] = 0
-    with pytest.raises(Exception, match=first):
-        compare(op, inputs, got, want)
+    want = results(op, op.reference(**{key: value.clone() for key, value in inputs.items()}))
+    return inputs, want, {key: want[key].to(torch_dtype(spec.dtype)) for key, spec in op.outputs().items()}
+
+
+def is_refused(op: Operator, inputs: Outputs, got: Outputs, want: Outputs) -> None:
+    with pytest.raises(Wrong):
+        compare(op, inputs, named(tuple(got.values()), op.outputs(), "cpu"), want)
+
+
+def test_every_operator_has_small_sizes() -> None:
+    assert {name for name, _ in SMALL} == {case.op.name for case in CASES}
+
+
+@pytest.mark.parametrize(("name", "dims"), SMALL)
+def test_what_is_right_passes_and_zeros_do_not(name: str, dims: dict[str, Any]) -> None:
+    op = small(name, dims)
+    inputs, want, got = right_outputs(op)
+    compare(op, inputs, named(tuple(got.values()), op.outputs(), "cpu"), want)
+    for key, value in got.items():
+        if value.double().count_nonzero():
+            is_refused(op, inputs, {**got, key: torch.zeros_like(value)}, want)
+
+
+@pytest.mark.parametrize(("name", "dims"), SMALL)
+def test_six_tenths_of_what_is_right_is_wrong(name: str, dims: dict[str, Any]) -> None:
+    op = small(name, dims)
+    inputs, want, got = right_outputs(op)
+    for key, value in got.items():
+        shrunk = (value.double() * 0.6).to(value.dtype)
+        if not torch.equal(shrunk.double(), value.double()):
+            is_refused(op, inputs, {**got, key: shrunk}, want)
+
+
+@pytest.mark.parametrize(("name", "dims"), SMALL)
+def test_one_wrong_element_in_the_last_row_is_found(name: str, dims: dict[str, Any]) -> None:
+    op = small(name, dims)
+    inputs, want, got = right_outputs(op)
+    if name in SPOIL:
+        got = {key: value.clone() for key, value in got.items()}
+        SPOIL[name](op, got)
+        is_refused(op, inputs, got, want)
+        return
+    for key, value in got.items():
+        spoilt = value.clone()
+        last = spoilt.view(-1, value.shape[-1])[-1]
+        # Its size is that of its row: an element too small to matter is not what is looked for.
+        at = int(last.double().abs().argmax())
+        last[at] = (-last[at].double() if last.dtype.is_floating_point else last[at] + 1).to(last.dtype)
+        is_refused(op, inputs, {**got, key: spoilt}, want)
+
+
+@pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: f"{cheat.operator}-{cheat.what}")
+def test_cheats_are_refused(cheat: Cheat) -> None:
+    op = small(cheat.operator, cheat.dims)
+    inputs, want, got = right_outputs(op)
+    compare(op, inputs, named(tuple(got.values()), op.outputs(), "cpu"), want)
+    cheated = {**got, **cheat.outputs(op, inputs, want)}
+    is_refused(op, inputs, {key: value.to(got[key].dtype) for key, value in cheated.items()}, want)
 
 
 def test_rms_norm_by_hand() -> None:
@@ -273,17 +303,7 @@ def test_wrong_experts_are_named(ids: list[int], sentence: str) -> None:
         raise AssertionError(flaw)
 
 
-@pytest.mark.parametrize(
-    ("name", "dims", "sentence"),
-    [
-        ("moe_topk_gating_softmax", {"tokens": 1, "experts": 8, "top_k": 9}, "top_k = 9 of only 8 experts"),
-        ("block_scaled_mm", {"m": 1, "n": 100, "k": 128}, "n = 100 is no multiple of group_n = 128"),
-        ("block_scaled_mm", {"m": 1, "n": 128, "k": 100}, "k = 100 is no multiple of group_k = 128"),
-        ("attention_forward", {"heads": 1, "head_dim": 8, "seq_lens": []}, "'seq_lens'"),
-        ("rms_norm", {"tokens": 1, "hidden": 8, "dtype": "int32"}, "unknown dtype 'int32'"),
-        ("fp8_dynamic_per_token_quant", {"tokens": 1, "hidden": 8, "fp8": "fp8_e5m2"}, "unknown fp8 'fp8_e5m2'"),
-    ],
-)
+@pytest.mark.parametrize(("name", "dims", "sentence"), CONTRADICTIONS)
 def test_contradictions(name: str, dims: dict[str, Any], sentence: str) -> None:
     with pytest.raises(Mistake, match=sentence):
         small(name, dims)

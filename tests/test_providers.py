@@ -14,7 +14,8 @@ from pytest_dsbench.check import compare, named
 from pytest_dsbench.operator import Operator, Provider
 from pytest_dsbench.operators import everything, find
 from pytest_dsbench.operators.block_scaled_mm import BlockScaledMm, dequantised
-from pytest_dsbench.providers import flashinfer, sgl_kernel, torch_compile, torch_native
+from pytest_dsbench.providers import flashinfer, sgl_kernel
+from pytest_dsbench.providers.torch_native import activation, gemm, norm
 from pytest_dsbench.tensors import make
 
 providers.load()
@@ -85,7 +86,6 @@ def test_torch_compile_is_opt_in() -> None:
 def without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Traces what torch.compile would compile and runs it as it is."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
-    torch_compile.compiled.cache_clear()
 
 
 @pytest.mark.usefixtures("without_a_compiler")
@@ -108,7 +108,7 @@ def test_native_block_scaling_gets_its_layouts(dims: dict[str, Any], monkeypatch
     """torch checks the layouts on the meta device; a stand-in that reads them shows that each scale meets its block."""
     op = BlockScaledMm.build(dims)
     meta = make(op, "meta")
-    launch = torch_native._scaled_mm(meta["a"], meta["b"], meta["a_scales"], meta["b_scales"], torch.float32)
+    launch = gemm._scaled_mm(meta["a"], meta["b"], meta["a_scales"], meta["b_scales"], torch.float32)
     assert launch().shape == (op.m, op.n)
 
     def scaled_mm(
@@ -120,7 +120,7 @@ def test_native_block_scaling_gets_its_layouts(dims: dict[str, Any], monkeypatch
 
     monkeypatch.setattr(torch.nn.functional, "scaled_mm", scaled_mm)
     inputs = make(op, "cpu")
-    launch = torch_native._scaled_mm(inputs["a"], inputs["b"], inputs["a_scales"], inputs["b_scales"], torch.float32)
+    launch = gemm._scaled_mm(inputs["a"], inputs["b"], inputs["a_scales"], inputs["b_scales"], torch.float32)
     for content in (1, 2):
         changed = make(op, "cpu", content)
         inputs["a"].copy_(changed["a"])
@@ -146,7 +146,7 @@ def test_native_block_scaling_only_where_it_is(
     monkeypatch.setattr(torch.version, "cuda", cuda)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     op = BlockScaledMm.build({"m": 1, "n": 128, "k": 128, **dims})
-    assert torch_native.native_block_scaling(op, make(op, "meta")["a"]) == native
+    assert gemm.native_block_scaling(op, make(op, "meta")["a"]) == native
 
 
 class Calls(list[tuple[str, bool]]):
@@ -154,24 +154,24 @@ class Calls(list[tuple[str, bool]]):
 
     def rmsnorm(self, out: Tensor, x: Tensor, weight: Tensor, eps: float, enable_pdl: bool) -> None:
         self.append(("rmsnorm", enable_pdl))
-        out.copy_(torch_native.rms_norm(x, weight, eps))
+        out.copy_(norm.rms_norm(x, weight, eps))
 
     def fused_add_rmsnorm(self, x: Tensor, residual: Tensor, weight: Tensor, eps: float, enable_pdl: bool) -> None:
         self.append(("fused_add_rmsnorm", enable_pdl))
-        out, total = torch_native.add_rms_norm(x, residual, weight, eps)
+        out, total = norm.add_rms_norm(x, residual, weight, eps)
         x.copy_(out)
         residual.copy_(total)
 
     def silu_and_mul(self, out: Tensor, x: Tensor, enable_pdl: bool = True) -> None:
         self.append(("silu_and_mul", enable_pdl))
-        out.copy_(torch_native.silu_and_mul(x))
+        out.copy_(activation.silu_and_mul(x))
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """Stands in for flashinfer and sgl_kernel, with the signatures of their published wheels."""
     found = Calls()
-    norm, activation, sgl = ModuleType("flashinfer.norm"), ModuleType("flashinfer.activation"), ModuleType("sgl_kernel")
+    fi_norm, fi_activation, sgl = ModuleType("flashinfer.norm"), ModuleType("flashinfer.activation"), ModuleType("sgl_kernel")
 
     def rmsnorm(input: Tensor, weight: Tensor, eps: float = 1e-6, out: Any = None, enable_pdl: Any = None) -> Tensor:  # noqa: A002
         found.rmsnorm(out, input, weight, eps, enable_pdl)
@@ -181,9 +181,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
         found.silu_and_mul(out, input, enable_pdl)
         return out  # type: ignore[no-any-return]
 
-    norm.rmsnorm, norm.fused_add_rmsnorm = rmsnorm, found.fused_add_rmsnorm  # type: ignore[attr-defined]
-    activation.silu_and_mul = silu_and_mul  # type: ignore[attr-defined]
-    for name, module in (("flashinfer.norm", norm), ("flashinfer.activation", activation), ("sgl_kernel", sgl)):
+    fi_norm.rmsnorm, fi_norm.fused_add_rmsnorm = rmsnorm, found.fused_add_rmsnorm  # type: ignore[attr-defined]
+    fi_activation.silu_and_mul = silu_and_mul  # type: ignore[attr-defined]
+    for name, module in (("flashinfer.norm", fi_norm), ("flashinfer.activation", fi_activation), ("sgl_kernel", sgl)):
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setitem(sys.modules, "flashinfer", ModuleType("flashinfer"))
 

@@ -192,7 +192,7 @@ ROW = "{ tokens = 1, hidden = 2 }"
         ("{ tokens = 1, hidden = 2, tags = ['x y'] }", "tag 'x y' cannot be a pytest mark; expected "),
         ("{ tokens = 1, hidden = 2, tags = [1] }", "key 'tags': expected str, got int"),
         ("{ tokens = 1, hidden = 2, id = 'x' }", "key 'id': expected int, got str"),
-        ("{ tokens = [3, 4], hidden = 2, id = 5 }", "id 5 stands on a sweep of 2 cases; an id names one case"),
+        ("{ tokens = [3, 4], hidden = 2, id = 5 }", "id 5 stands on a sweep of 2 cases; it names one case"),
         (ROW, "duplicate case: rms_norm at tokens1-hidden2 is already declared at a.toml:4"),
         (
             "{ tokens = 1, hidden = 2, eps = 1e-6, label = 'other' }",

@@ -21,7 +21,7 @@ from pytest_dsbench.operator import Unsupported
 from pytest_dsbench.operators.fp8_dynamic_per_token_quant import Fp8DynamicPerTokenQuant
 from pytest_dsbench.operators.rms_norm import RmsNorm
 from pytest_dsbench.operators.silu_and_mul import SiluAndMul
-from pytest_dsbench.providers import triton as ours
+from pytest_dsbench.providers.triton import quant
 
 _HERE = Path(__file__).parent
 _INTERPRETED = os.environ.get("TRITON_INTERPRET", "") not in ("", "0")
@@ -56,7 +56,7 @@ def test_needs_a_gpu_where_nothing_is_interpreted(operator: Any) -> None:
 def test_refuses_the_encoding_that_triton_cannot_write_on_nvidia() -> None:
     op = Fp8DynamicPerTokenQuant(tokens=1, hidden=8, fp8="fp8_e4m3fnuz")
     with pytest.raises(Unsupported, match="cannot write fp8_e4m3fnuz"):
-        ours._fp8_dynamic_per_token_quant(op, torch.zeros(1, 8))
+        quant._fp8_dynamic_per_token_quant(op, torch.zeros(1, 8))
 
 
 class Launch:
