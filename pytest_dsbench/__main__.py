@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from . import runs
 from .dims import describe, read_dims
 from .hardware import named, sheets
 from .mistake import Mistake
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit code: 0, or 2 after a mistake, which is one sentence on stderr."""
     given = _parser().parse_args(arguments)
     try:
-        for line in given.run(given):
+        for line in given.command(given):
             print(line)
         sys.stdout.flush()
     except Mistake as error:
@@ -41,21 +42,27 @@ def _parser() -> argparse.ArgumentParser:
 
     hardware = commands.add_parser("hardware", help="all data sheets with their ridge points, and the measured roof of this CPU")
     hardware.add_argument("--measure", action="store_true", help="measure this CPU's roof again")
-    hardware.set_defaults(run=_hardware)
+    hardware.set_defaults(command=_hardware)
 
     roofline = commands.add_parser("roofline", help="bytes, FLOP, regime and T_SOL of one shape on some devices, side by side")
     roofline.add_argument("operator")
     roofline.add_argument("dims", nargs="*", metavar="dim=value", help="such as tokens=4096 dtype=bf16 seq_lens=720,1200")
     roofline.add_argument("--hw", default=None, metavar="NAMES", help="comma-separated sheets or .toml files (default: all)")
-    roofline.set_defaults(run=_roofline)
+    roofline.set_defaults(command=_roofline)
 
     shapes = commands.add_parser("shapes", help="the cases of the shape files")
     shapes.add_argument("operator", nargs="?", help="one operator's cases only")
     shapes.add_argument("--path", action="append", type=Path, help="shape files or folders (default: those of the package)")
-    shapes.set_defaults(run=_shapes)
+    shapes.set_defaults(command=_shapes)
+
+    score = commands.add_parser("score", help="importance-weighted efficiency of a run, or of the published production times")
+    score.add_argument("run", nargs="?", type=Path, metavar="RUN", help="a run file")
+    score.add_argument("--published", action="store_true", help="the published times against the published bounds")
+    score.add_argument("--provider", metavar="NAME", help="this provider alone (default: each case by its fastest)")
+    score.set_defaults(command=_score)
 
     operators = commands.add_parser("operators", help="all operators with their dimensions and providers")
-    operators.set_defaults(run=_operators)
+    operators.set_defaults(command=_operators)
     return parser
 
 
@@ -95,6 +102,21 @@ def _shapes(given: argparse.Namespace) -> Iterator[str]:
     yield f"{len(cases)} cases"
     if found.broken:
         raise Mistake("\n".join(str(one) for one in found.broken))
+
+
+def _score(given: argparse.Namespace) -> list[str]:
+    from . import score
+    from .report.score import importances, published_lines, score_lines
+
+    if given.published == (given.run is not None):
+        raise Mistake("score: expected a run file or --published, such as `dsbench score runs/20261121T101031Z-h200.jsonl`")
+    known = load([bundled()]).cases
+    if given.published:
+        return published_lines(known, measured=named("xpu_a"), other=named("h20"))
+    run = runs.read(given.run)
+    for complaint in run.complaints:
+        print(f"dsbench: {complaint}", file=sys.stderr)
+    return score_lines(score.entries(run.measurements, given.provider), importances(known))
 
 
 def _operators(_: argparse.Namespace) -> list[str]:

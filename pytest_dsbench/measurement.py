@@ -13,6 +13,8 @@ from .work import Work
 
 #: Faster than T_SOL by more than this is never a good score: the cache was hot, the result was replayed, or the work is wrong.
 LIGHT = 0.97
+#: What the note of a case begins with whose time is that of launches.
+FLOOR_BOUND = "floor-bound"
 
 Status = Literal["passed", "failed", "skipped", "invalid", "checked", "noisy_host", "throttled"]
 
@@ -95,6 +97,11 @@ class Measurement(Record, tag_field="kind", tag="case"):
     hardware: str | None = None
     #: key of the environment it ran in
     environment: str | None = None
+
+    @property
+    def floor_bound(self) -> bool:
+        """Whether its time is that of launches."""
+        return any(note.startswith(FLOOR_BOUND) for note in self.notes)
 
     @property
     def ok(self) -> bool:

@@ -13,7 +13,7 @@ import torch
 from . import trial
 from .check import Outputs, Wrong, compare, named, same
 from .clock import Buffers, Samples
-from .measurement import LIGHT, Measurement, Planned
+from .measurement import FLOOR_BOUND, LIGHT, Measurement, Planned
 from .mistake import Mistake
 from .operator import Inputs, Launch, Provider, Unsupported
 from .provenance import fallback, functions
@@ -246,7 +246,7 @@ def _judged(rig: Rig, found: Measurement, samples: Samples, cold: bool) -> Measu
     if samples.host_bound:
         notes.append("host-bound: the host enqueues slower than the kernel runs; an operator's time, not a kernel's")
     if floor is not None and spent.median < _FLOOR * floor:
-        notes.append("floor-bound: less than three empty launches, so its efficiency measures launches")
+        notes.append(f"{FLOOR_BOUND}: less than three empty launches, so its efficiency measures launches")
     if not cold:
         notes.append("hot: the buffers may stay in the cache, so the memory roofline does not bind")
     found = found.replace(

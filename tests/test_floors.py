@@ -15,10 +15,10 @@ FLOORS = [
     for floor in (
         "mistake record units formula stats",
         "work hardware roofline operator operators bench",
-        "dims positions sweep shapes plan options",
+        "dims positions sweep shapes plan options published",
         "nvml lock kernels environment anchors tensors deviation check measurement clock trial peaks provenance rig handmade"
         " runner providers jobs assemble",
-        "runs",
+        "runs score",
         "report",
         "plugin session fixture bridge recorder broken planning workers __main__",
     )

@@ -11,11 +11,12 @@ from pytest_dsbench.report.table import table
 from pytest_dsbench.report.terminal import summary_lines
 from pytest_dsbench.roofline import Bound
 from pytest_dsbench.runs import Header
+from pytest_dsbench.shapes import Provenance
 from pytest_dsbench.stats import Estimate
 
 SHEET = Hardware(name="toy", title="Toy GPU", peak={"bf16": 1e14}, bandwidth=1e12, source="made up")
 HEADER = Header(started="2026-11-21T03:04:05", environment=Environment(device="cpu"), hardware=SHEET)
-HEAD = "operator provider pass fail skip median worst T T_SOL regime worst case"
+HEAD = "operator provider share pass fail skip median worst T T_SOL regime worst case"
 
 
 def case(
@@ -53,7 +54,7 @@ def test_counts_median_and_worst() -> None:
     found = [case(share, label=f"t{n}") for n, share in enumerate([0.5, 0.9, 0.2, 0.8])]
     found += [case(status="failed"), case(1.5, "invalid"), case(status="skipped", reason="r"), case(status="checked")]
     assert rows(summary(*found)) == [
-        "rms_norm torch 5 2 1 65.0 % 20.0 % 1.00 ms 200 us memory t2",
+        "rms_norm torch - 5 2 1 65.0 % 20.0 % 1.00 ms 200 us memory t2",
     ]
 
 
@@ -65,16 +66,16 @@ def test_a_line_per_operator_and_provider_in_order_of_appearance() -> None:
         case(0.2, operator="b", provider="y", regime="launch", label="t9"),
     ]
     assert rows(summary(*found)) == [
-        "b y 2 0 0 35.0 % 20.0 % 1.00 ms 200 us launch t9",
-        "a x 1 0 0 40.0 % 40.0 % 1.00 ms 400 us memory t1",
-        "b x 1 0 0 30.0 % 30.0 % 1.00 ms 300 us memory t1",
+        "b y - 2 0 0 35.0 % 20.0 % 1.00 ms 200 us launch t9",
+        "a x - 1 0 0 40.0 % 40.0 % 1.00 ms 400 us memory t1",
+        "b x - 1 0 0 30.0 % 30.0 % 1.00 ms 300 us memory t1",
     ]
 
 
 def test_nothing_that_was_timed() -> None:
-    assert rows(summary(case(status="skipped", reason="r"))) == ["rms_norm torch 0 0 1 - - - - - -"]
+    assert rows(summary(case(status="skipped", reason="r"))) == ["rms_norm torch - 0 0 1 - - - - - -"]
     assert rows(summary(case(0.5, "failed"), case(0.6, "invalid"), case(status="checked"))) == [
-        "rms_norm torch 1 2 0 - - - - - -"
+        "rms_norm torch - 1 2 0 - - - - - -"
     ]
 
 
@@ -85,9 +86,33 @@ def test_noisy_and_hot_cases_are_not_judged() -> None:
         case(0.2, cold=False),
         case(0.6, label="cold"),
     ]
-    assert rows(summary(*found)) == ["rms_norm torch 4 0 0 60.0 % 60.0 % 1.00 ms 600 us memory cold"]
+    assert rows(summary(*found)) == ["rms_norm torch - 4 0 0 60.0 % 60.0 % 1.00 ms 600 us memory cold"]
     # Where every case is hot they are shown after all.
-    assert rows(summary(case(0.2, cold=False))) == ["rms_norm torch 1 0 0 20.0 % 20.0 % 1.00 ms 200 us memory t1"]
+    assert rows(summary(case(0.2, cold=False))) == ["rms_norm torch - 1 0 0 20.0 % 20.0 % 1.00 ms 200 us memory t1"]
+
+
+def test_the_score_stands_under_the_table() -> None:
+    def weighed(efficiency: float, operator: str, importance: float, **more: Any) -> Measurement:
+        one = case(efficiency, operator=operator)
+        return one.replace(case=one.case.replace(importance=importance, **more))
+
+    found = [
+        weighed(0.5, "a", 0.4, provenance=Provenance(id=1)),
+        weighed(0.25, "b", 0.1, provenance=Provenance(id=2), tags=("suspect",)),
+        weighed(0.75, "b", 0.1, provenance=Provenance(recovers=2), tags=("recovered",), dims={"tokens": 3}),
+        case(status="skipped", operator="c", reason="r"),
+    ]
+    lines = summary(*found)
+    assert rows(lines)[:2] == [
+        "a torch 40.0 % 1 0 0 50.0 % 50.0 % 1.00 ms 500 us memory t1",
+        "b torch 10.0 % 2 0 0 50.0 % 25.0 % 1.00 ms 250 us memory t1",
+    ]
+    at = lines.index("", 3)
+    assert lines[at + 1 : at + 3] == [
+        "score, published: 22.50 % raw, 45.00 % normalised; 2 of 2 operators, importance 0.50000 of 0.50000",
+        "score, published minus suspect plus recovered: 27.50 % raw, 55.00 % normalised;"
+        " 2 of 2 operators, importance 0.50000 of 0.50000",
+    ]
 
 
 def test_notes_and_reasons_are_counted_once() -> None:

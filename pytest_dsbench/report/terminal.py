@@ -7,8 +7,10 @@ from statistics import median
 
 from ..measurement import Measurement
 from ..runs import Header
+from ..score import SELECTIONS, entries, score
 from ..units import show_seconds, show_share
 from .bounds import headline
+from .score import total_line
 from .table import table
 
 _FAILED = ("failed", "invalid")
@@ -21,6 +23,8 @@ def summary_lines(found: Sequence[Measurement], header: Header, verbose: bool) -
     if verbose:
         lines += [*_cases(found), ""]
     lines += _operators(found)
+    if scored := _score(found):
+        lines += ["", *scored]
     remarks = [*_remarks(found), *(f"skipped: {sentence}" for sentence in header.absent), *header.notes]
     if remarks:
         lines += ["", *remarks]
@@ -35,14 +39,22 @@ def _groups(found: Sequence[Measurement]) -> dict[tuple[str, str], list[Measurem
 
 
 def _operators(found: Sequence[Measurement]) -> list[str]:
-    head = ["operator", "provider", "pass", "fail", "skip", "median", "worst", "T", "T_SOL", "regime", "worst case"]
+    head = ["operator", "provider", "share", "pass", "fail", "skip", "median", "worst", "T", "T_SOL", "regime", "worst case"]
     rows = []
     for (operator, provider), group in _groups(found).items():
         failed = sum(one.status in _FAILED for one in group)
         skipped = sum(one.status == "skipped" for one in group)
         counts = [f"{len(group) - failed - skipped}", f"{failed}", f"{skipped}"]
-        rows.append([operator, provider, *counts, *_worst(group)])
+        weight = group[0].case.importance
+        rows.append([operator, provider, "-" if weight is None else show_share(weight), *counts, *_worst(group)])
     return table(head, rows, left=2, last_left=True)
+
+
+def _score(found: Sequence[Measurement]) -> list[str]:
+    """The importance-weighted score of each selection of cases, where operators of the run have an importance."""
+    known = {one.case.operator: one.case.importance for one in found if one.case.importance is not None}
+    scored = entries(found)
+    return [total_line(score(scored, selection), known) for selection in SELECTIONS] if scored else []
 
 
 def _worst(group: Sequence[Measurement]) -> list[str]:

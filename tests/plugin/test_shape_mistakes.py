@@ -8,7 +8,7 @@ ROWS = {
     "unknown dimension": (
         "{ tokens = 4, hiden = 8 }",
         "unknown dimension of rms_norm 'hiden'; did you mean 'hidden'? known: calls, dtype, eps, from, hidden, id, importance,"
-        " label, library, note, production_us, tags, tokens, tp, trace_us",
+        " label, library, note, production_us, recovers, tags, tokens, tp, trace_us",
     ),
     "missing dimension": ("{ tokens = 4 }", "rms_norm: dimension 'hidden' is missing"),
     "unknown dtype": (
