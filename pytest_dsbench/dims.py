@@ -42,6 +42,20 @@ def _run_lengths(values: tuple[int, ...]) -> str:
     return "+".join(shown) if len(shown) <= 6 else f"{'+'.join(shown[:5])}+{len(values)}sum{sum(values)}"
 
 
+def as_row(op: Operator) -> str:
+    """The shape as a row of a shape file: "{ tokens = 3, hidden = 40 }"; what has its default is left out."""
+    values = ((field, getattr(op, field.name)) for field in msgspec.structs.fields(op))
+    return "{ " + ", ".join(f"{field.name} = {_toml(value)}" for field, value in values if value != field.default) + " }"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f'"{value}"'
+    return f"[{', '.join(map(_toml, value))}]" if isinstance(value, tuple) else f"{value}"
+
+
 def read_dims(cls: type[Operator], given: Iterable[str]) -> dict[str, Any]:
     """Dimensions as the command line gives them: "tokens=4096", "seq_lens=720,1200". Raises Mistake."""
     dims: dict[str, Any] = {}

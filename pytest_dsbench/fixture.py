@@ -7,9 +7,9 @@ import msgspec
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from . import bridge, handmade
+from . import bridge, fuzz, handmade
 from .handmade import DEFAULT, Handmade
-from .jobs import Idle, Job
+from .jobs import Fuzz, Idle, Job
 from .measurement import Measurement, Planned, planned
 from .operator import Inputs, New, Provider, Tolerance
 from .rig import Rig
@@ -40,7 +40,7 @@ class Dsbench:
         self._benchmark = bridge.claim(benchmark) if benchmark is not None else None
         self._rig = rig
         self._opening = opening
-        self._job: Job | Idle | Broken | None = job
+        self._job: Job | Fuzz | Idle | Broken | None = job
         #: the record, once there is one
         self.result: Measurement | None = None
         self._calls = 0
@@ -52,6 +52,8 @@ class Dsbench:
                 pytest.fail(str(self._job), pytrace=False)
             case Idle(reason=reason):
                 pytest.skip(reason)
+            case Fuzz(operator=operator, provider=provider, draws=draws):
+                self._keep(fuzz.measure(self._rig(), operator, provider, draws, self._where()))
             case Job(case=case, provider=Provider() as provider):
                 self._run(planned(case, provider.name), case.op, provider)
             case _:
@@ -86,25 +88,32 @@ class Dsbench:
         """The case of a bench by hand: its name, its parameters, its place."""
         name, _, label = self._item.name.removeprefix("bench_").partition("[")
         params = getattr(getattr(self._item, "callspec", None), "params", {})
-        path, line, _ = self._item.location
         return Planned(
             operator=name,
             dims={key: value for key, value in params.items() if isinstance(value, (int, float, str))},
             label=label.removesuffix("]") + again,
             tags=tuple(mark.name for mark in self._item.iter_markers() if mark.name != "parametrize"),
-            where=f"{path}:{(line or 0) + 1}",
+            where=self._where(),
             provider="own",
         )
 
+    def _where(self) -> str:
+        path, line, _ = self._item.location
+        return f"{path}:{(line or 0) + 1}"
+
     def _run(self, case: Planned, subject: Subject, provider: Provider) -> Measurement:
         result, samples = measure(self._rig(), case, subject, provider)
+        self._keep(result)
+        if samples and self._benchmark is not None:
+            bridge.feed(self._benchmark, samples, result)
+        return result
+
+    def _keep(self, result: Measurement) -> None:
+        """Sends the record on its way, and fails or skips the item where it has to."""
         self.result = result
         record = msgspec.json.encode(result).decode()
         self._item.user_properties += [*self._opening(), (RECORD, record)]
         if result.status == "skipped":
             pytest.skip(result.reason or "")
         if not result.ok:
-            pytest.fail(f"{case.where}: {case.name}: {result.reason}", pytrace=False)
-        if samples and self._benchmark is not None:
-            bridge.feed(self._benchmark, samples, result)
-        return result
+            pytest.fail(f"{result.case.where}: {result.case.name}: {result.reason}", pytrace=False)

@@ -24,6 +24,21 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Fuzz:
+    """A provider to be checked at shapes that are drawn."""
+
+    operator: type[Operator]
+    provider: Provider
+    #: how many, and the seed; None for another one each time
+    draws: tuple[int, int | None]
+
+    @property
+    def id(self) -> str:
+        """The name pytest shows in brackets."""
+        return f"fuzz-{self.provider.name}"
+
+
+@dataclass(frozen=True)
 class Idle:
     """An operator that nothing here can run: one sentence says why."""
 
@@ -57,7 +72,7 @@ class Jobs:
         providers.load()
         return cls(options, device, load(options.shapes or (bundled(),), options.root), {}, known)
 
-    def of(self, operator: type[Operator]) -> list[Job | Idle | Broken]:
+    def of(self, operator: type[Operator]) -> list[Job | Fuzz | Idle | Broken]:
         """Everything a bench of `operator` has to run, or to fail with."""
         self._meet(operator.name)
         broken = [one for one in self.shapes.broken if one.operator == operator.name]
@@ -68,9 +83,11 @@ class Jobs:
         if self.options.plan is not None:
             anybody: list[Provider | None] = [*self._wanted(operator)] or [None]
             return [*broken, *(Job(case, provider) for case in cases for provider in anybody)]
+        draws = self.options.fuzz
+        fuzzed = [Fuzz(operator, provider, draws) for provider in present] if draws[0] else []
         if not present:
             return [*broken, Idle(f"no provider of {operator.name} runs here; {self._why(operator)}")]
-        return [*broken, *(Job(case, provider) for case in cases for provider in present)]
+        return [*broken, *(Job(case, provider) for case in cases for provider in present), *fuzzed]
 
     def _meet(self, name: str) -> None:
         """Reads the files of an operator that was defined after all files were read, such as in a later bench file."""

@@ -172,6 +172,9 @@ class Operator(Record):
     #: inputs that a model holds fixed, such as weights: a provider may bake them into its launch; all others it must read
     #: at every call
     constants: ClassVar[tuple[str, ...]] = ()
+    #: what --dsbench-fuzz draws, where it is not any small size: by dimension or helper name (low, high), a list of choices, or
+    #: a formula as in shape files; of a dimension that is a list, each item
+    fuzz: ClassVar[dict[str, tuple[int, int] | list[Any] | str]] = {}
     exact_dtype: ClassVar[bool] = True
     providers: ClassVar[dict[str, Provider]] = {}
 

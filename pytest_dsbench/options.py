@@ -19,6 +19,8 @@ class Options(Record):
     budget: tuple[float | None, float | None] | None = None
     #: providers by name; empty for all that are not opt-in
     providers: tuple[str, ...] = ()
+    #: dimension sets to draw for every operator, and the seed they are drawn with; None for a new one
+    fuzz: tuple[int, int | None] = (0, None)
     clock: Literal["auto", "events", "graph"] = "auto"
     cold: bool = True
     #: false where cases are only checked
@@ -37,6 +39,14 @@ def parse_budget(text: str | None) -> tuple[float | None, float | None] | None:
         return None if text is None else budget(text)
     except Mistake as error:
         raise Mistake(f"--dsbench-budget: {error}") from None
+
+
+def parse_fuzz(text: str | None) -> tuple[int, int | None]:
+    """The value of --dsbench-fuzz: "50" or, with the seed of an earlier run, "50,1234". Raises Mistake naming the option."""
+    count, comma, seed = (text or "0").partition(",")
+    if not count.strip().isdigit() or (comma and not seed.strip().isdigit()):
+        raise Mistake(f"--dsbench-fuzz={text}: expected a number of draws, or that and a seed, such as 50 or 50,1234")
+    return int(count), int(seed) if comma else None
 
 
 def parse_plan(text: str | None) -> str | None:

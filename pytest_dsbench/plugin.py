@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _SESSION: pytest.StashKey[Session] = pytest.StashKey()
 _BENCH_FILES = "bench_*.py"
-_OPTIONS = ("hw", "plan", "budget", "provider", "clock", "hot")
+_OPTIONS = ("hw", "plan", "budget", "provider", "fuzz", "clock", "hot")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--dsbench-budget", metavar="TIME,SIZE", help="skip cases over this T_SOL or memory (CPU default: 0.5s,2GiB)")
     group.addoption(
         "--dsbench-provider", metavar="NAMES", help="comma-separated providers to run (default: all that are not opt-in)"
+    )
+    group.addoption(
+        "--dsbench-fuzz",
+        metavar="N[,SEED]",
+        help="also check every provider at N drawn shapes of its operator",
     )
     group.addoption(
         "--dsbench-clock", choices=("auto", "events", "graph"), default="auto", help="how a GPU is timed (default: auto)"

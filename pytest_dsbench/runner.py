@@ -108,13 +108,8 @@ def memory_need(subject: Subject) -> int:
 
 
 def _measured(rig: Rig, found: Measurement, subject: Subject, provider: Provider) -> tuple[Measurement, list[float]]:
-    who = f"provider {provider.name!r}"
-    with _blame(f"the reference of {found.case.operator}", rig):
-        contents, edges = rig.contents(subject)
-        for values in contents:
-            if not values.finite_reference:
-                raise Wrong(f"the reference of {found.case.operator} itself gives NaN [inputs: {values.recipe}]")
-    with _blame(who, rig), torch.no_grad():
+    contents, edges = _contents(rig, subject, found.case.operator)
+    with _blame(f"provider {provider.name!r}", rig), torch.no_grad():
         tried = trial.run(subject, provider, contents, edges, rig.device, _peer(rig, subject, provider, contents))
         found = found.replace(
             status="checked",
@@ -132,6 +127,22 @@ def _measured(rig: Rig, found: Measurement, subject: Subject, provider: Provider
     if aside:
         samples.notes.append(aside)
     return _judged(rig, found, samples, _covered(plan, rig)), samples.seconds
+
+
+def _contents(rig: Rig, subject: Subject, name: str) -> tuple[list[Content], list[Content]]:
+    with _blame(f"the reference of {name}", rig):
+        contents, edges = rig.contents(subject)
+        for values in contents:
+            if not values.finite_reference:
+                raise Wrong(f"the reference of {name} itself gives NaN [inputs: {values.recipe}]")
+    return contents, edges
+
+
+def check(rig: Rig, subject: Subject, name: str, provider: Provider) -> Trial:
+    """The correctness rounds alone. Raises Wrong with one sentence, or Unsupported."""
+    contents, edges = _contents(rig, subject, name)
+    with _blame(f"provider {provider.name!r}", rig), torch.no_grad():
+        return trial.run(subject, provider, contents, edges, rig.device, _peer(rig, subject, provider, contents))
 
 
 def _peer(rig: Rig, subject: Subject, provider: Provider, contents: list[Content]) -> dict[str, float] | None:

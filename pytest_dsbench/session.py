@@ -11,10 +11,10 @@ from . import workers
 from .broken import BrokenShapes
 from .hardware import named
 from .hardware.device import has_gpu
-from .jobs import Job, Jobs
+from .jobs import Fuzz, Job, Jobs
 from .mistake import Mistake
 from .operator import Operator
-from .options import Options, parse_budget, parse_plan
+from .options import Options, parse_budget, parse_fuzz, parse_plan
 from .shapes import Broken, bundled
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Session:
             if isinstance(job, Broken):
                 found.append(pytest.param(job, id=f"{job.path}:{job.line}"))
             else:
-                tags = job.case.tags if isinstance(job, Job) else ()
+                tags = job.case.tags if isinstance(job, Job) else ("fuzz",) if isinstance(job, Fuzz) else ()
                 found.append(pytest.param(job, id=job.id, marks=[self._mark(tag) for tag in tags]))
         return found
 
@@ -175,7 +175,7 @@ class Session:
 def _promises(item: pytest.Item) -> bool:
     """Whether an item is to produce a record: a bench by hand is, and one of a shape file that has a case and a provider."""
     callspec = getattr(item, "callspec", None)
-    return isinstance(callspec.params.get("dsbench", None), (Job, type(None))) if callspec is not None else True
+    return isinstance(callspec.params.get("dsbench", None), (Job, Fuzz, type(None))) if callspec is not None else True
 
 
 def _shapes(path: Path) -> Path:
@@ -194,6 +194,7 @@ def _options(config: pytest.Config) -> Options:
         plan=parse_plan(given("dsbench_plan")),
         budget=parse_budget(given("dsbench_budget")),
         providers=tuple(name.strip() for name in providers.split(",") if name.strip()) if providers else (),
+        fuzz=parse_fuzz(given("dsbench_fuzz")),
         clock=given("dsbench_clock"),
         cold=not given("dsbench_hot"),
         timed=given("benchmark_enable", False) or not given("benchmark_disable", False),

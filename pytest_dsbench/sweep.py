@@ -27,7 +27,7 @@ def combinations(cls: type[Operator], dims: Mapping[str, Any], tp: object) -> It
     """The dimensions of every combination of the swept values, the last list turning fastest."""
     axes = [value if _is_sweep(cls, key, value) else [value] for key, value in dims.items()]
     for values in product(*axes):
-        yield _evaluated(cls, dict(zip(dims, values, strict=True)), tp)
+        yield evaluated(cls, dict(zip(dims, values, strict=True)), tp)
 
 
 def _is_sweep(cls: type[Operator], key: str, value: object) -> bool:
@@ -37,7 +37,7 @@ def _is_sweep(cls: type[Operator], key: str, value: object) -> bool:
     return key not in list_fields(cls) or all(isinstance(item, list) or formula.is_formula(item) for item in value)
 
 
-def _evaluated(cls: type[Operator], dims: Dims, tp: object) -> Dims:
+def evaluated(cls: type[Operator], dims: Dims, tp: object = None) -> Dims:
     """The dimensions with every formula replaced by its value; helper names are dropped."""
     defaults = {field.name: field.default for field in msgspec.structs.fields(cls) if field.default is not msgspec.NODEFAULT}
     scope: Dims = {**defaults, **({"tp": tp} if isinstance(tp, int) else {}), **dims}

@@ -17,7 +17,7 @@ FLOORS = [
         "work hardware roofline operator operators bench",
         "dims positions sweep shapes plan options published",
         "nvml lock kernels environment anchors tensors deviation check measurement clock trial peaks provenance rig handmade"
-        " runner providers jobs assemble",
+        " runner fuzz providers jobs assemble",
         "runs score",
         "report",
         "plugin session fixture bridge recorder broken planning workers __main__",

@@ -19,6 +19,7 @@ class LayerNorm(Operator):
     dtype: FloatDtype = "bf16"
     eps: float = 1e-5
 
+    fuzz = {"hidden": (1, 5000)}
     tolerance = {"out": Tolerance(rtol=2**-7, atol=2**-8, rel_l2=3e-3)}
     constants = ("weight", "bias")
 

@@ -24,6 +24,7 @@ class MoeTopkGatingSoftmax(Operator):
     experts: Dim
     top_k: Dim
 
+    fuzz = {"top_k": "= 1 + _others % experts", "_others": (0, 15)}
     tolerance = {"topk_weights": Tolerance(rtol=1e-5, atol=_UNDERFLOW), "topk_ids": Tolerance(judged=True)}
 
     def contradiction(self) -> str | None:
