@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
+from .hardware import named
+from .hardware.device import fp8_encoding
 from .mistake import Mistake, unknown
 from .operator import Operator, Provider
 from .operators import everything
 from .options import Options
 from .shapes import Broken, Case, Shapes, bundled, load
+from .units import Fp8Dtype
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Jobs:
 
         known = frozenset(everything())
         providers.load()
-        return cls(options, device, load(options.shapes or (bundled(),), options.root), {}, known)
+        return cls(options, device, load(options.shapes or (bundled(),), options.root, _fp8(options)), {}, known)
 
     def of(self, operator: type[Operator]) -> list[Job | Fuzz | Idle | Broken]:
         """Everything a bench of `operator` has to run, or to fail with."""
@@ -95,7 +98,7 @@ class Jobs:
             return
         self.known |= {name}
         late = dict.fromkeys(self.options.root / one.path for one in self.shapes.broken if one.operator == name)
-        found = load(late, self.options.root)
+        found = load(late, self.options.root, _fp8(self.options))
         others = tuple(one for one in self.shapes.broken if one.operator != name)
         self.shapes = Shapes(cases=self.shapes.cases + found.cases, broken=others + found.broken)
 
@@ -128,3 +131,8 @@ class Jobs:
         for name in self.options.providers:
             if name not in known:
                 raise Mistake(f"--dsbench-provider: {unknown('provider', name, known)}")
+
+
+def _fp8(options: Options) -> Fp8Dtype:
+    """The fp8 encoding of the sheet that was named, or else of the device here."""
+    return fp8_encoding() if options.hw in (None, "cpu") else named(options.hw or "").fp8_encoding

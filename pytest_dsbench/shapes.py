@@ -19,6 +19,7 @@ from .operator import Operator
 from .operators import find
 from .positions import key_line, row_lines
 from .record import Record
+from .units import Fp8Dtype
 
 #: A sweep beyond this is a typing error, not a plan.
 MOST_CASES = 100_000
@@ -114,8 +115,11 @@ def bundled() -> Path:
     return installed if installed.is_dir() else Path(__file__).parent.parent / "shapes"
 
 
-def load(paths: Iterable[Path], root: Path | None = None) -> Shapes:
-    """Reads shape files, or all `*.toml` below a folder. Paths in messages are relative to `root` where they lie below it."""
+def load(paths: Iterable[Path], root: Path | None = None, fp8: Fp8Dtype = "fp8_e4m3") -> Shapes:
+    """Reads shape files, or all `*.toml` below a folder. Paths in messages are relative to `root` where they lie below it.
+
+    `fp8`: the encoding of the device, for rows of operators that have a dimension `fp8` and give none.
+    """
     cases: list[Case] = []
     broken: list[Broken] = []
     seen: dict[Operator, Case] = {}
@@ -123,7 +127,7 @@ def load(paths: Iterable[Path], root: Path | None = None) -> Shapes:
         if not path.exists():
             broken.append(Broken(operator=None, path=_shown(path, root), line=1, sentence="no such shape file or folder"))
         for file in sorted(path.rglob("*.toml")) if path.is_dir() else [path] if path.exists() else []:
-            for found in _read(file, _shown(file, root)):
+            for found in _read(file, _shown(file, root), fp8):
                 one = _once(found, seen) if isinstance(found, Case) else found
                 if isinstance(one, Case):
                     cases.append(one)
@@ -144,7 +148,7 @@ def _once(case: Case, seen: dict[Operator, Case]) -> Case | Broken:
     return Broken(operator=case.op.name, path=case.path, line=case.line, sentence=sentence)
 
 
-def _read(file: Path, shown: str) -> Iterator[Case | Broken]:
+def _read(file: Path, shown: str, fp8: Fp8Dtype) -> Iterator[Case | Broken]:
     """The cases of one file, in order, each mistake as a Broken in its place."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
@@ -166,6 +170,8 @@ def _read(file: Path, shown: str) -> Iterator[Case | Broken]:
         line = key_line(text, error.key)
         yield Broken(operator=name if isinstance(name, str) else None, path=shown, line=line, sentence=str(error))
         return
+    if "fp8" in find(given.operator).__struct_fields__:
+        given = given.replace(defaults={"fp8": fp8, **given.defaults})
     yield from _rows(given, row_lines(text), shown)
 
 

@@ -10,7 +10,7 @@ import pytest
 from pytest_dsbench.hardware import Hardware, load, named, sheets
 from pytest_dsbench.hardware.derive import FLOP_PER_CLOCK, derive
 from pytest_dsbench.hardware.detect import match, resolve
-from pytest_dsbench.hardware.device import Device, cpu, device, from_properties, has_gpu
+from pytest_dsbench.hardware.device import Device, cpu, device, fp8_encoding, from_properties, has_gpu
 from pytest_dsbench.mistake import Mistake
 from pytest_dsbench.units import UNITS, Unit
 
@@ -659,3 +659,14 @@ def test_device_without_a_gpu_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found.name
     assert found.memory > 2**28
     assert found.sms >= 1
+
+
+def test_fp8_encoding(tmp_path: Path) -> None:
+    assert fp8_encoding(tmp_path) == "fp8_e4m3"
+    for number, version in enumerate((0, 90010, 90500)):  # the CPU, a CDNA2, a CDNA4
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}" / "properties").write_text(f"cpu_cores_count 8\ngfx_target_version {version}\n")
+    assert fp8_encoding(tmp_path) == "fp8_e4m3"
+    (tmp_path / "3").mkdir()
+    (tmp_path / "3" / "properties").write_text("simd_count 1216\ngfx_target_version 90402\n")
+    assert fp8_encoding(tmp_path) == "fp8_e4m3fnuz"

@@ -459,3 +459,14 @@ def test_what_is_no_dimension_of_the_command_line() -> None:
         read_dims(RMS, ["4096"])
     with pytest.raises(Mistake, match="dimension 'tokens' is '1,2'; expected int, got str"):
         RMS.build(read_dims(RMS, ["tokens=1,2", "hidden=4"]))
+
+
+def test_rows_without_an_encoding_take_the_device_s(tmp_path: Path) -> None:
+    file = tmp_path / "quant.toml"
+    rows = '{ tokens = 1, hidden = 8 }, { tokens = 2, hidden = 8, fp8 = "fp8_e4m3" }'
+    file.write_text(f'operator = "fp8_dynamic_per_token_quant"\ncase = [{rows}]\n')
+    assert [case.op.fp8 for case in load([file]).cases] == ["fp8_e4m3", "fp8_e4m3"]  # type: ignore[attr-defined]
+    found = load([file], fp8="fp8_e4m3fnuz").cases
+    assert [case.op.fp8 for case in found] == ["fp8_e4m3fnuz", "fp8_e4m3"]  # type: ignore[attr-defined]
+    file.write_text('operator = "rms_norm"\ncase = [{ tokens = 1, hidden = 8 }]\n')
+    assert not load([file], fp8="fp8_e4m3fnuz").broken

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..record import Record
-from ..units import show_bytes
+from ..units import Fp8Dtype, show_bytes
 
 #: First words of the names that NVIDIA's drivers give; other vendors' stacks also answer to torch.cuda.
 _NVIDIA_WORDS = ("nvidia", "tesla", "quadro", "geforce", "titan", "grid")
@@ -64,6 +65,15 @@ def visible_gpus(dev: Path = Path("/dev"), environ: Mapping[str, str] = os.envir
     words = [word.strip() for word in named.split(",")]
     # CUDA reads the list up to the first word that names no device.
     return tuple(takewhile(lambda word: word and word != "-1", words))
+
+
+def fp8_encoding(nodes: Path = Path("/sys/class/kfd/kfd/topology/nodes")) -> Fp8Dtype:
+    """How the GPU here encodes fp8 e4m3, without loading torch: CDNA3 (gfx940 to gfx942) in AMD's way, all others as the OCP."""
+    for properties in nodes.glob("*/properties"):
+        version = re.search(r"^gfx_target_version (\d+)", properties.read_text(), re.MULTILINE)
+        if version and int(version[1]) // 100 == 904:
+            return "fp8_e4m3fnuz"
+    return "fp8_e4m3"
 
 
 def device() -> Device:

@@ -5,15 +5,15 @@ import re
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from ..mistake import Mistake, unknown
-from ..units import UNITS, Unit, quantity
+from ..units import UNITS, Fp8Dtype, Unit, quantity
 from .sheet import DriverFacts, Hardware
 
 #: Keys that hold a quantity, and what it is measured in.
 _QUANTITIES = {"bandwidth": "B/s", "memory": "B", "l2": "B", "link": "B/s", "launch_floor": "s"}
-_KEYS = ("title", "kind", "vendor", "match", *_QUANTITIES, "sms", "source", "peak", "driver")
+_KEYS = ("title", "kind", "vendor", "match", *_QUANTITIES, "sms", "fp8_encoding", "source", "peak", "driver")
 _REQUIRED = ("bandwidth", "source", "peak")
 _DRIVER_KEYS = ("capability", "boost", "memory_clock", "memory_bus")
 
@@ -86,6 +86,7 @@ def _hardware(name: str, data: dict[str, Any]) -> Hardware:
         vendor=_string(data.get("vendor", "nvidia"), ("vendor",)),
         match=match,
         source=_string(data["source"], ("source",)),
+        fp8_encoding=_fp8(data.get("fp8_encoding", "fp8_e4m3")),
         sms=_count(data["sms"], ("sms",)) if "sms" in data else None,
         peak=_peak(data["peak"]),
         driver=_driver(data["driver"]) if "driver" in data else None,
@@ -101,6 +102,12 @@ def _kind(value: object) -> Literal["gpu", "cpu"]:
     if value not in ("gpu", "cpu"):
         raise _SheetError(("kind",), f"kind is {value!r}; expected 'gpu' or 'cpu'")
     return value
+
+
+def _fp8(value: object) -> Fp8Dtype:
+    if value not in get_args(Fp8Dtype):
+        raise _SheetError(("fp8_encoding",), f"fp8_encoding is {value!r}; expected {' or '.join(map(repr, get_args(Fp8Dtype)))}")
+    return cast(Fp8Dtype, value)
 
 
 def _peak(table: object) -> dict[Unit, float]:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from ..mistake import Mistake
 from ..record import Record
-from ..units import Unit
+from ..units import Fp8Dtype, Unit
 
 
 class DriverFacts(Record):
@@ -39,6 +39,8 @@ class Hardware(Record):
     l2: float | None = None
     #: streaming multiprocessors (compute units on AMD, cores on a CPU)
     sms: int | None = None
+    #: how it encodes fp8 with three bits of mantissa
+    fp8_encoding: Fp8Dtype = "fp8_e4m3"
     #: bandwidth of the link to other devices, B/s in one direction
     link: float | None = None
     #: time of an empty kernel as an event pair sees it, seconds

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from ...operator import Launch
 from ...operators.block_scaled_mm import BlockScaledMm, dequantised
+from ...operators.linear_sigmoid_mul import LinearSigmoidMul
 from . import native
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def native_block_scaling(op: BlockScaledMm, a: "Tensor") -> bool:
     return (
         (op.group_n, op.group_k) == (128, 128)
         and op.out_dtype != "fp16"
+        and op.fp8 == "fp8_e4m3"
         and hasattr(functional, "scaled_mm")
         and built_for >= (12, 9)
         and torch.cuda.get_device_capability(a.device) == (9, 0)
@@ -67,3 +69,13 @@ def _scaled_mm(a: "Tensor", b: "Tensor", a_scales: "Tensor", b_scales: "Tensor",
         return out[:m]
 
     return launch
+
+
+@native(LinearSigmoidMul)
+def _linear_sigmoid_mul(
+    op: LinearSigmoidMul, hidden_states: "Tensor", weight: "Tensor", bias: "Tensor", post_mul_mat: "Tensor"
+) -> Launch:
+    from torch.nn.functional import linear
+
+    # The one gate of a row, where there is no more than one, is spread over it.
+    return lambda: linear(hidden_states, weight, bias).sigmoid() * post_mul_mat
