@@ -7,7 +7,6 @@ import pytest
 pytest.importorskip("hypothesis", reason="hypothesis draws the shapes")
 
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from pytest_dsbench.dims import as_row
 from pytest_dsbench.fuzz import Failure, shapes, smallest_failure
@@ -117,42 +116,6 @@ def test_a_row_reads_back_as_the_shape(operator: type[Operator]) -> None:
         assert operator.build(tomllib.loads(f"row = {as_row(op)}")["row"]) == op
 
     check()
-
-
-#: Dimensions that are neither sizes nor change what must move.
-_NO_SIZE = {"eps", "base", "scale"}
-
-
-@pytest.mark.parametrize("operator", OURS, ids=lambda cls: cls.name)
-def test_work_grows_with_every_dimension(operator: type[Operator]) -> None:
-    """Doubling a size (of a ragged batch: every length) never makes less to do, and doubling all of them makes more."""
-    sizes = [name for name in operator.__struct_fields__ if name not in _NO_SIZE]
-
-    @given(shapes(operator), st.data())
-    @settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck), derandomize=True)
-    def check(op: Operator, data: st.DataObject) -> None:
-        name = data.draw(st.sampled_from(sizes))
-        value = getattr(op, name)
-        if isinstance(value, (str, bool)) or name in GROUPS.get(operator.name, ()):
-            return
-        larger = {**{key: getattr(op, key) for key in operator.__struct_fields__}, name: _doubled(value)}
-        try:
-            grown = operator.build(larger)
-        except Mistake:
-            return
-        before, after = op.work(), grown.work()
-        assert after.bytes >= before.bytes and after.flops >= before.flops
-        assert after.bytes > before.bytes or after.flops > before.flops, f"{name} costs nothing"
-
-    check()
-
-
-#: Sizes that divide the work into blocks and do not add to it.
-GROUPS = {"block_scaled_mm": ("group_n", "group_k")}
-
-
-def _doubled(value: Any) -> Any:
-    return tuple(2 * one for one in value) if isinstance(value, tuple) else 2 * value
 
 
 def test_ranges_are_of_dimensions_or_helpers() -> None:
