@@ -63,11 +63,15 @@ def read_dims(cls: type[Operator], given: Iterable[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals:
             raise Mistake(f"{text!r} is not a dimension; expected dim=value, such as {cls.__struct_fields__[0]}=4096")
-        dims[key] = [_number(part) for part in value.split(",")] if key in list_fields(cls) else _number(value)
+        items = value.split(",") if value else []
+        dims[key] = [_value(item) for item in items] if key in list_fields(cls) else _value(value)
     return dims
 
 
-def _number(text: str) -> int | float | str:
+def _value(text: str) -> bool | int | float | str:
+    """A value as TOML would read it; what is no number and no truth is a word. Python's own True and False are understood."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     for kind in (int, float):
         try:
             return kind(text)

@@ -308,7 +308,7 @@ def test_codes_one_apart_are_right_where_they_are_few(dtype: torch.dtype) -> Non
 @pytest.mark.parametrize("dtype", FP8)
 @pytest.mark.parametrize(("code", "other", "steps"), [(10, 12, 2), (0x90, 0x8E, 2), (1, 0x81, 2), (0x70, 0xF0, 224)])
 def test_codes_two_apart_are_wrong(dtype: torch.dtype, code: int, other: int, steps: int) -> None:
-    sentence = f"code {steps} steps from the reference at flat index 1; at most one step is allowed"
+    sentence = f"code {steps} steps from the reference at [0, 1]; at most one step is allowed"
     assert wrong(codes(dtype, 5, other), codes(dtype, 5, code), SHARE) == sentence
     assert wrong(codes(dtype, 5, code), codes(dtype, 5, other), SHARE) == sentence
 

@@ -93,7 +93,8 @@ def test_torch_agrees_with_the_reference(name: str, dims: dict[str, Any], recipe
     want = results(op, op.reference(**inputs))
     compare(op, inputs, named(launch(), op.outputs(), "cpu"), want)
     for key, value in inputs.items():
-        assert torch.equal(value.view(torch.uint8), before[key].view(torch.uint8))
+        if key not in op.providers["torch"].inplace:
+            assert torch.equal(value.view(torch.uint8), before[key].view(torch.uint8))
 
 
 Outputs = dict[str, Tensor]
@@ -267,7 +268,8 @@ def test_chunks_change_nothing(name: str, dims: dict[str, Any], monkeypatch: pyt
     monkeypatch.setattr(attention_forward, "_CHUNK", 3000)
     for key, value in results(op, op.reference(**inputs)).items():
         error, size = float((value.double() - whole[key].double()).norm()), float(whole[key].double().norm())
-        assert error <= 1e-6 * size
+        # Where an output has infinities, only equality says anything.
+        assert error <= 1e-6 * size or torch.equal(value.double(), whole[key].double())
         assert value.dtype == whole[key].dtype
 
 

@@ -27,8 +27,8 @@ Amounts = tuple[float, float]
 Formula = Callable[[Dims], Amounts]
 #: Peak FLOP/s by dtype and bandwidth in B/s, as published for the two devices.
 DEVICES = {
-    "h20": ({"bf16": 148e12, "fp8_e4m3": 296e12, "fp32": 44e12}, 4.0e12),
-    "xpu_a": ({"bf16": 232.65e12, "fp8_e4m3": 465.3e12, "fp32": 29.1e12}, 5.3e12),
+    "h20": ({"bf16": 148e12, "fp16": 148e12, "fp8_e4m3": 296e12, "fp32": 44e12}, 4.0e12),
+    "xpu_a": ({"bf16": 232.65e12, "fp16": 232.65e12, "fp8_e4m3": 465.3e12, "fp32": 29.1e12}, 5.3e12),
 }
 #: Distinct pairs that the published draw of fused_moe made, and blocks that of moe_align_block_size filled, by row: read off the
 #: published FLOP and bytes, from which nothing else is unknown.
@@ -184,7 +184,7 @@ OTHERS = {
     "block_scaled_mm": (1.011, 1.012),
     "chunk_delta_rule_output": (1.17, 1.40),
     "chunk_gated_delta_rule_state": (1.0, 1.012),
-    "fp8_blockscale_fused_moe": (0.995, 1.004),
+    "fp8_blockscale_fused_moe": (0.98, 1.005),
     "fused_moe": (0.91, 1.01),
     "fused_qk_rmsnorm": (1.10, 1.20),
     "gated_delta_rule_update": (1.17, 2.0),
@@ -281,7 +281,7 @@ NAMES: dict[str, Callable[[Dims], Dims]] = {
     },
     "rms_norm": named_as(tokens="token_count", hidden="hidden_size", eps="eps"),
     "silu_and_mul": lambda d: {"tokens": d["shape"][0], "hidden": d["shape"][1] // 2},
-    "topk_filter": named_as(tokens="seq_len", vocab="hidden_size", top_k="top_k"),
+    "topk_filter": lambda d: {"tokens": d["seq_len"], "vocab": d["hidden_size"], "top_k": d.get("top_k", 50)},
     "unified_attention": named_as(
         q_heads="num_query_heads", kv_heads="num_kv_heads", head_dim="head_size", q_lens="seq_lens", page_size="block_size"
     ),

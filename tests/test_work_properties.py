@@ -32,6 +32,8 @@ NEUTRAL: dict[str, tuple[str, ...]] = {
     "topk_filter": ("top_k",),
     "unified_attention": ("page_size",),
 }
+#: Sizes that cost something only from some point on: a single token meets no more experts where there are more of them.
+AT_TIMES = {(name, "experts") for name in ("fused_moe", "fp8_blockscale_fused_moe", "moe_align_block_size")}
 #: The dimension along which independent things are put together; a list is joined.
 BATCH = {
     "attention_forward": "seq_lens",
@@ -82,7 +84,8 @@ def test_work_grows_with_every_size(operator: type[Operator]) -> None:
         met.add(name)
         before, after = op.work(), larger.work()
         assert after.bytes >= before.bytes and after.flops >= before.flops
-        assert after.bytes > before.bytes or after.flops > before.flops, f"{name} costs nothing"
+        if (operator.name, name) not in AT_TIMES:
+            assert after.bytes > before.bytes or after.flops > before.flops, f"{name} costs nothing"
 
     check()
     assert met

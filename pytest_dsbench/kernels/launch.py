@@ -1,4 +1,4 @@
-"""What the kernels share: how many rows one program takes, how that is tuned, and how fp32 becomes a narrower float."""
+"""What the kernels share: which rows one program takes, how that is tuned, and how fp32 becomes a narrower float."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +10,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 #: Rows longer than this are read in pieces: here the 1024 threads of the largest program hold 16 fp32 values each.
 LONGEST_ROW = 16384
+#: Kernels without such a path hold twice that in registers, and do no longer rows.
+WIDEST_ROW = 2 * LONGEST_ROW
 
 #: True under TRITON_INTERPRET=1; read once, since Triton chooses between compiler and interpreter when a kernel is decorated.
 INTERPRETED = tl.constexpr(bool(triton.knobs.runtime.interpret))
@@ -29,27 +31,54 @@ PIECES = [
 ]
 
 
-def tuned(configs: Sequence[Any], prune: Callable[..., list[Any]] | None = None) -> Callable[[Any], Any]:
-    """`triton.autotune` over `configs` for every tokens x hidden; in the interpreter, which can time nothing, the first of them.
+def tuned(
+    configs: Sequence[Any],
+    prune: Callable[..., list[Any]] | None = None,
+    key: Sequence[str] = ("tokens", "hidden"),
+    overwritten: Sequence[str] = (),
+) -> Callable[[Any], Any]:
+    """`triton.autotune` over `configs` for every value of `key`; in the interpreter, which can time nothing, the first of them.
 
-    The winner is kept on disk, so that two sessions on one machine time the same kernel.
+    `overwritten`: arguments that the kernel both reads and writes; tuning leaves them as they were. The winner is kept on disk,
+    so that two sessions on one machine time the same kernel.
     """
+    timing = Timing(overwritten)
     return triton.autotune(  # type: ignore[no-any-return]
         configs=list(configs[:1] if INTERPRETED.value else configs),
-        key=["tokens", "hidden"],
+        key=list(key),
         prune_configs_by={"early_config_prune": prune} if prune else None,
-        do_bench=_time,
+        pre_hook=timing.before if overwritten else None,
+        do_bench=timing,
         cache_results=True,
     )
 
 
-def _time(call: Callable[[], Any], quantiles: Sequence[float]) -> Any:
+class Timing:
     """Milliseconds of one configuration, from a cold L2 cache.
 
     Tuning falls into the correctness check, which keeps whatever a provider allocates; what clears the cache is not its business.
+    Triton's own `restore_value` would copy tensors inside every timed call; here they drift while one configuration is timed,
+    which costs no time, and are put back after it.
     """
-    with _disable_current_modes():
-        return triton.testing.do_bench(call, warmup=10, rep=40, quantiles=quantiles)
+
+    def __init__(self, overwritten: Sequence[str] = ()) -> None:
+        self._overwritten = overwritten
+        #: what is being timed, with what it was before
+        self.kept: list[tuple[Any, Any]] = []
+
+    def before(self, arguments: dict[str, Any], reset_only: bool = False) -> None:
+        """Called by Triton ahead of every call; the first one of a configuration is not timed yet."""
+        if not self.kept and not reset_only:
+            self.kept = [(arguments[name], arguments[name].clone()) for name in self._overwritten]
+
+    def __call__(self, call: Callable[[], Any], quantiles: Sequence[float]) -> Any:
+        with _disable_current_modes():
+            try:
+                return triton.testing.do_bench(call, warmup=10, rep=40, quantiles=quantiles)
+            finally:
+                for tensor, value in self.kept:
+                    tensor.copy_(value)
+                self.kept.clear()
 
 
 def fitting(configs: list[Any], args: dict[str, Any], **meta: Any) -> list[Any]:

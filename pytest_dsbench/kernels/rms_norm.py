@@ -7,6 +7,7 @@ import triton
 import triton.language as tl
 
 from .launch import LONGEST_ROW, PIECES, TILES, fitting, grid, narrow, tuned
+from .tiles import whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,15 +17,11 @@ if TYPE_CHECKING:
 @triton.jit
 def whole_rows(x_ptr, weight_ptr, out_ptr, tokens, hidden, eps, BLOCK: tl.constexpr, TILE: tl.constexpr):  # noqa: N803
     """As many whole rows per program as TILE elements hold, at least one; BLOCK is hidden up to a power of two."""
-    ROWS: tl.constexpr = max(TILE // BLOCK, 1)  # noqa: N806
-    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    column = tl.arange(0, BLOCK)
-    inside = (row < tokens)[:, None] & (column < hidden)[None, :]
-    at = (row * hidden)[:, None] + column[None, :]
-    x = tl.load(x_ptr + at, mask=inside, other=0.0).to(tl.float32)
+    _, column, exists, at = whole(tokens, hidden, BLOCK, TILE)
+    x = tl.load(x_ptr + at, mask=exists, other=0.0).to(tl.float32)
     weight = tl.load(weight_ptr + column, mask=column < hidden, other=0.0).to(tl.float32)
     scale = tl.rsqrt(tl.sum(x * x, axis=1) / hidden + eps)
-    tl.store(out_ptr + at, narrow(x * scale[:, None] * weight[None, :], out_ptr.dtype.element_ty), mask=inside)
+    tl.store(out_ptr + at, narrow(x * scale[:, None] * weight[None, :], out_ptr.dtype.element_ty), mask=exists)
 
 
 @tuned(PIECES)
@@ -45,17 +42,17 @@ def long_row(x_ptr, weight_ptr, out_ptr, tokens, hidden: tl.constexpr, eps, BLOC
     scale = tl.rsqrt(tl.sum(squares, axis=0) / hidden + eps)
     for start in tl.range(0, hidden, BLOCK, num_stages=STAGES):
         column = start + tl.arange(0, BLOCK)
-        inside = column < hidden
-        x = tl.load(x_ptr + column, mask=inside, other=0.0, eviction_policy="evict_first").to(tl.float32)
-        weight = tl.load(weight_ptr + column, mask=inside, other=0.0).to(tl.float32)
-        tl.store(out_ptr + column, narrow(x * scale * weight, out_ptr.dtype.element_ty), mask=inside)
+        exists = column < hidden
+        x = tl.load(x_ptr + column, mask=exists, other=0.0, eviction_policy="evict_first").to(tl.float32)
+        weight = tl.load(weight_ptr + column, mask=exists, other=0.0).to(tl.float32)
+        tl.store(out_ptr + column, narrow(x * scale * weight, out_ptr.dtype.element_ty), mask=exists)
 
 
-def rms_norm(x: "Tensor", weight: "Tensor", eps: float, longest: int = LONGEST_ROW) -> "Tensor":
-    """x / rms(x) * weight for contiguous x [tokens, hidden] and weight [hidden]; rows over `longest` are read in pieces."""
+def rms_norm(x: "Tensor", weight: "Tensor", eps: float) -> "Tensor":
+    """x / rms(x) * weight for contiguous x [tokens, hidden] and weight [hidden]; long rows are read in pieces."""
     tokens, hidden = x.shape
     out = torch.empty((tokens, hidden), dtype=x.dtype, device=x.device)
-    if hidden > longest:
+    if hidden > LONGEST_ROW:
         long_row[(tokens,)](x, weight, out, tokens, hidden, eps)
         return out
     block = triton.next_power_of_2(hidden)

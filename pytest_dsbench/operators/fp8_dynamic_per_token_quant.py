@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ..operator import Dim, Inputs, New, Operator, Spec, Tolerance
 from ..units import FloatDtype, Fp8Dtype, nbytes
 from ..work import Work
+from ._fp8 import encoding
 from ._rows import by_rows
 
 if TYPE_CHECKING:
@@ -54,14 +55,14 @@ class Fp8DynamicPerTokenQuant(Operator):
         """In fp32 and by the reciprocal, as the kernels do it: on exact ties fp64 would round half of them the other way."""
         import torch
 
-        encoding = torch.float8_e4m3fn if self.fp8 == "fp8_e4m3" else torch.float8_e4m3fnuz
-        largest = torch.finfo(encoding).max
+        dtype = encoding(self.fp8)
+        largest = torch.finfo(dtype).max
 
         def scales(rows: "Tensor") -> "Tensor":
             return rows.abs().amax(-1).float().clamp_min(_SMALLEST) / largest
 
         def codes(rows: "Tensor") -> "Tensor":
             by_reciprocal = rows.float() * scales(rows).reciprocal()[:, None]
-            return by_reciprocal.clamp(-largest, largest).to(encoding)
+            return by_reciprocal.clamp(-largest, largest).to(dtype)
 
         return by_rows(codes, x), by_rows(scales, x)

@@ -1,10 +1,11 @@
-"""Attention."""
+"""Attention without pages."""
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from ...operator import Launch
 from ...operators.attention_forward import AttentionForward
+from ...operators.mla_decode_attention import MlaDecodeAttention
 from . import native
 
 if TYPE_CHECKING:
@@ -26,3 +27,51 @@ def _attention_forward(
         return outs[0] if len(outs) == 1 else torch.cat(outs)
 
     return launch
+
+
+@native(MlaDecodeAttention)
+def _mla_decode_attention(op: MlaDecodeAttention, q: "Tensor", kv_cache: "Tensor", seq_lens: "Tensor") -> Launch:
+    import torch
+
+    # Sequences of equal length that follow each other make a batch [sequences, length, columns]: all of them are views.
+    batches, first = [], 0
+    for length, run in groupby(range(len(op.kv_lens)), op.kv_lens.__getitem__):
+        some = list(run)
+        latent = kv_cache[first : first + length * len(some)].view(len(some), length, op.width)
+        batches.append((q[some[0] : some[-1] + 1], latent))
+        first += length * len(some)
+    attend = _in_two_products if q.is_cuda and _wide_scores(q) else _fused
+
+    def launch() -> "Tensor":
+        outs = [attend(query, latent, op.kv_lora_rank) for query, latent in batches]
+        return outs[0] if len(outs) == 1 else torch.cat(outs)
+
+    return launch
+
+
+def _wide_scores(q: "Tensor") -> bool:
+    """Whether this torch multiplies 16-bit tensors of q's dtype into fp32: scores of 16 bits are too coarse."""
+    import torch
+
+    return q.dtype.itemsize == 2 and hasattr(torch.ops.aten.bmm, "dtype")
+
+
+def _in_two_products(query: "Tensor", latent: "Tensor", rank: int) -> "Tensor":
+    """query [sequences, heads, columns], latent [sequences, length, columns], result [sequences, heads, rank].
+
+    On CUDA no flash kernel has heads this wide, and the one that does splits neither heads nor lengths.
+    """
+    import torch
+
+    scores = torch.bmm(query, latent.transpose(1, 2), out_dtype=torch.float32)
+    shares = scores.mul_(query.shape[-1] ** -0.5).softmax(-1)
+    return torch.bmm(shares.to(query.dtype), latent[..., :rank])
+
+
+def _fused(query: "Tensor", latent: "Tensor", rank: int) -> "Tensor":
+    """The same, with heads as so many queries of one head; the columns past `rank` are dropped, since keys and values must be
+    equally wide for the fused kernel of a CPU."""
+    from torch.nn.functional import scaled_dot_product_attention
+
+    keys = latent[:, None]
+    return scaled_dot_product_attention(query[:, None], keys, keys)[:, 0, :, :rank]

@@ -1,0 +1,6 @@
+"""Rotary embeddings."""
+
+from pytest_dsbench import bench
+
+bench_fused_qkv_rope = bench("fused_qkv_rope")
+bench_mrope = bench("mrope")

@@ -1,0 +1,29 @@
+"""What a library does not do, said in one sentence: the case is then skipped with it."""
+
+from typing import TYPE_CHECKING
+
+from ..operator import Unsupported
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Dtypes that kernels for inference are written for.
+_HALF = ("bf16", "fp16")
+
+
+def only(possible: bool, sentence: str) -> None:
+    """Raises Unsupported with `sentence` where a library does not do a case."""
+    if not possible:
+        raise Unsupported(sentence)
+
+
+def half(what: str, dtype: str) -> None:
+    """Raises Unsupported where a dtype has other than 16 bits."""
+    only(dtype in _HALF, f"{what} takes bf16 and fp16, not {dtype}")
+
+
+def capability(x: "Tensor") -> tuple[int, int]:
+    """The compute capability of the GPU that holds `x`."""
+    import torch
+
+    return torch.cuda.get_device_capability(x.device)

@@ -1,0 +1,55 @@
+"""Chunked gated linear attention: FlagGems's copies of fla's kernels, which raise e, not 2, to the power of their gates."""
+
+from typing import TYPE_CHECKING
+
+from ...operator import Launch
+from ...operators.chunk_delta_rule_output import ChunkDeltaRuleOutput
+from ...operators.chunk_gated_delta_rule_state import ChunkGatedDeltaRuleState
+from .._case import only
+from . import NEEDS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@ChunkGatedDeltaRuleState.provider("flag_gems", needs=NEEDS, inplace=("initial_state",))
+def _chunk_gated_delta_rule_state(
+    op: ChunkGatedDeltaRuleState,
+    k: "Tensor",
+    w: "Tensor",
+    u: "Tensor",
+    g: "Tensor",
+    initial_state: "Tensor",
+    initial_state_indices: "Tensor",
+) -> Launch:
+    """It knows no pool: a launch gathers the states of its sequences before the kernel and scatters them after it."""
+    from flag_gems.fused.FLA.chunk_delta_h import chunk_gated_delta_rule_fwd_h
+
+    _chunked(op.chunk, op.key_dim)
+
+    def launch() -> tuple["Tensor", "Tensor", "Tensor"]:
+        h, v_new, final = chunk_gated_delta_rule_fwd_h(
+            k,
+            w,
+            u,
+            g=g,
+            initial_state=initial_state.index_select(0, initial_state_indices),
+            output_final_state=True,
+            chunk_size=op.chunk,
+        )
+        return h, v_new, initial_state.index_put_((initial_state_indices,), final)
+
+    return launch
+
+
+@ChunkDeltaRuleOutput.provider("flag_gems", needs=NEEDS)
+def _chunk_delta_rule_output(op: ChunkDeltaRuleOutput, q: "Tensor", k: "Tensor", v: "Tensor", h: "Tensor", g: "Tensor") -> Launch:
+    from flag_gems.fused.FLA.chunk_o import chunk_fwd_o
+
+    _chunked(op.chunk, op.key_dim)
+    return lambda: chunk_fwd_o(q, k, v, h, g=g, chunk_size=op.chunk)
+
+
+def _chunked(chunk: int, key_dim: int) -> None:
+    only(chunk in (16, 32, 64, 128), f"flag_gems's chunked kernels take chunks of 16, 32, 64 or 128 tokens, not {chunk}")
+    only(key_dim <= 256, f"flag_gems's chunked kernels take keys of at most 256 columns, not {key_dim}")

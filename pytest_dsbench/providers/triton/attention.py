@@ -1,0 +1,51 @@
+"""Attention over pages, and the cache that it reads."""
+
+from typing import TYPE_CHECKING
+
+from ...operator import Launch, Unsupported
+from ...operators.paged_attention_decode import PagedAttentionDecode
+from ...operators.reshape_and_cache import ReshapeAndCache
+from . import ours, on_tensor_cores
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Of a GPU that is not there, where the kernel is only interpreted or compiled: those of an H100 SXM.
+_MULTIPROCESSORS = 132
+
+
+@ours(PagedAttentionDecode)
+def _paged_attention_decode(
+    op: PagedAttentionDecode,
+    query: "Tensor",
+    k_cache: "Tensor",
+    v_cache: "Tensor",
+    block_tables: "Tensor",
+    seq_lens: "Tensor",
+) -> Launch:
+    import torch
+
+    from ...kernels.paged_attention import MOST_HELD, keys_per_part, padded, paged_attention
+
+    on_tensor_cores(op.dtype)
+    rows, columns = padded(op.q_heads, op.kv_heads, op.head_dim)
+    if rows * columns > MOST_HELD:
+        sizes = f"{op.q_heads // op.kv_heads} query heads of {op.head_dim}"
+        raise Unsupported(f"{sizes} share keys: this kernel keeps them in registers, up to {MOST_HELD} elements")
+    found = torch.cuda.get_device_properties(query.device).multi_processor_count if query.is_cuda else _MULTIPROCESSORS
+    keys = keys_per_part(op.kv_lens, op.kv_heads, found)
+    return lambda: paged_attention(query, k_cache, v_cache, block_tables, seq_lens, max(op.kv_lens), keys)
+
+
+@ours(ReshapeAndCache, inplace=("key_cache", "value_cache"))
+def _reshape_and_cache(
+    op: ReshapeAndCache,
+    key: "Tensor",
+    value: "Tensor",
+    key_cache: "Tensor",
+    value_cache: "Tensor",
+    slot_mapping: "Tensor",
+) -> Launch:
+    from ...kernels.reshape_and_cache import reshape_and_cache
+
+    return lambda: reshape_and_cache(key, value, key_cache, value_cache, slot_mapping)

@@ -1,0 +1,17 @@
+"""Rotary embeddings."""
+
+from typing import TYPE_CHECKING
+
+from ...operator import Launch
+from ...operators.mrope import Mrope
+from . import ours
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@ours(Mrope, inplace=("q", "k"))
+def _mrope(op: Mrope, q: "Tensor", k: "Tensor", cos: "Tensor", sin: "Tensor") -> Launch:
+    from ...kernels.mrope import mrope
+
+    return lambda: mrope(q, k, cos, sin, op.head_dim, op.sections)
