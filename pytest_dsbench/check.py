@@ -95,7 +95,7 @@ def compare(
             raise Wrong(f"output {name!r} is wrong: {found[name].wrong}")
         # Below a quarter of the tolerance both errors are rounding, and their ratio says nothing.
         allowed = max(_PEER * (peer or {}).get(name, math.inf), (tolerance.rel_l2 or 0.0) / 4)
-        if tolerance.rel_l2 is not None and found[name].rel_l2 > allowed:
+        if tolerance.peer and tolerance.rel_l2 is not None and found[name].rel_l2 > allowed:
             raise Wrong(
                 f"output {name!r} is wrong: relative error {found[name].rel_l2:.2e}, more than {_PEER:g}x that of torch"
                 f" in the same dtype ({(peer or {})[name]:.2e})"

@@ -66,6 +66,8 @@ class Tolerance(Record):
     rel_l2: float | None = None
     #: for quantised outputs: the share of elements that may be one code away from the reference; the rest is exact
     codes_off: float = 0.0
+    #: whether it must also be as near to the reference as torch's own path: not where right kernels round and torch does not
+    peer: bool = True
     #: the output has more than one right answer and is judged by `Operator.flaw` alone
     judged: bool = False
 

@@ -426,6 +426,17 @@ def test_twice_as_far_as_torch() -> None:
     compare(Judge({"a": Tolerance(rtol=0.1)}), {}, got, want, {"a": 1e-9})
 
 
+def test_torch_is_no_measure_where_right_kernels_round_and_it_does_not() -> None:
+    want = {"a": torch.ones(300, 4)}
+    measured = Judge({"a": Tolerance(rms=1.0, rel_l2=4e-2)})
+    alone = Judge({"a": Tolerance(rms=1.0, rel_l2=4e-2, peer=False)})
+    with pytest.raises(Wrong, match="more than 2x that of torch"):
+        compare(measured, {}, {"a": want["a"] * 1.03}, want, {"a": 1e-4})
+    compare(alone, {}, {"a": want["a"] * 1.03}, want, {"a": 1e-4})
+    with pytest.raises(Wrong, match="relative error"):
+        compare(alone, {}, {"a": want["a"] * 1.05}, want, {"a": 1e-4})
+
+
 # -- named --------------------------------------------------------------------------------------------------------------------
 
 ONE = {"out": Spec(shape=(2, 3), dtype="bf16")}

@@ -43,9 +43,8 @@ class Fp8BlockscaleFusedMoe(Operator):
         "intermediate": "= _wide * group",
         "_wide": (1, 3),
     }
-    # Production kernels quantise silu(gate) * up to fp8 again, group by group, which alone is about 2.2e-2. Without that a
-    # kernel meets 1e-2, and next to torch, which does not requantise, one is held to no more than this.
-    tolerance = {"out": Tolerance(rtol=1e-2, rms=2e-1, rel_l2=4e-2)}
+    # Production kernels quantise silu(gate) * up to fp8 again, group by group, which alone is about 2.2e-2; torch does not.
+    tolerance = {"out": Tolerance(rtol=1e-2, rms=2e-1, rel_l2=4e-2, peer=False)}
 
     @property
     def edges(self) -> tuple[Recipe, ...]:  # type: ignore[override]
