@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .bench import bench
     from .hardware import Hardware
-    from .operator import EXACT, Dim, Inputs, Launch, Lengths, New, Operator, Provider, Spec, Tolerance, Unsupported
+    from .operator import EXACT, Dim, Inputs, Launch, Lengths, New, Operator, Provider, Ragged, Spec, Tolerance, Unsupported
     from .operators import find
     from .roofline import Bound, bound
     from .shapes import Case, load
@@ -29,6 +29,7 @@ __all__ = [
     "New",
     "Operator",
     "Provider",
+    "Ragged",
     "Spec",
     "Tolerance",
     "Unsupported",
@@ -43,7 +44,7 @@ __all__ = [
 _HOMES = {
     "bench": "bench",
     "hardware": "Hardware",
-    "operator": "EXACT Dim Inputs Launch Lengths New Operator Provider Spec Tolerance Unsupported",
+    "operator": "EXACT Dim Inputs Launch Lengths New Operator Provider Ragged Spec Tolerance Unsupported",
     "operators": "find",
     "roofline": "Bound bound",
     "shapes": "Case load",

@@ -27,6 +27,8 @@ Dim = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
 Recipe = Literal["random", "zeros", "huge_channel"]
 #: The lengths of a ragged batch, one per sequence.
 Lengths = Annotated[tuple[Dim, ...], msgspec.Meta(min_length=1)]
+#: The same where a sequence may be empty, as it is for a rank that waits for the others.
+Ragged = Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, le=2**40)], ...], msgspec.Meta(min_length=1)]
 
 #: More bytes than this do not fit in any address space; a case that needs them is a mistake.
 _MOST_BYTES = 2**62

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_dsbench import providers
-from pytest_dsbench.check import compare
+from pytest_dsbench.check import Wrong, compare
 from pytest_dsbench.operator import Operator
 from pytest_dsbench.operators.block_scaled_mm import dequantised
 from pytest_dsbench.providers.torch_native import experts
@@ -167,7 +167,7 @@ class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @pytest.mark.parametrize("name", ["fused_moe", "fp8_blockscale_fused_moe"])
 def test_one_expert_at_a_time_is_widened(name: str) -> None:
-    op = small(name, {"tokens": 16, "hidden": 256, "intermediate": 128, "experts": 64, "top_k": 4})
+    op = small(name, {"tokens": 16, "hidden": 256, "intermediate": 128, "experts": 24, "top_k": 4})
     inputs = make(op, "cpu")
     for run in (lambda: op.reference(**inputs), op.providers["torch"].prepare(op, **inputs)):
         with Largest(inputs) as seen:
@@ -236,3 +236,16 @@ def test_silu_is_no_straight_line_where_it_is_used() -> None:
     gate = wide(make(op, "cpu"), 0)
     values = (gate[0] @ gate[1][:48].T).flatten()
     assert 0.8 < float(values.std()) < 1.2
+
+
+@pytest.mark.parametrize(
+    ("name", "dims", "off"),
+    [("fused_moe", {**MOE, "tokens": 131, "dtype": "bf16"}, 0.015), ("fp8_blockscale_fused_moe", {**FP8, "tokens": 131}, 0.05)],
+)
+def test_a_small_error_everywhere_is_too_much(name: str, dims: dict[str, Any], off: float) -> None:
+    op = small(name, dims)
+    inputs = make(op, "cpu")
+    want = op.reference(**inputs)
+    error(op, inputs, want * (1 + off / 3))
+    with pytest.raises(Wrong):
+        error(op, inputs, want * (1 + off))

@@ -11,7 +11,7 @@ from samples import CHEATS, CONTRADICTIONS, MATRIX, NEEDED, SMALL, SPOIL, Cheat
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from pytest_dsbench import providers
+from pytest_dsbench import providers, trial
 from pytest_dsbench.check import Wrong, compare, named
 from pytest_dsbench.mistake import Mistake
 from pytest_dsbench.operator import Operator
@@ -95,6 +95,17 @@ def test_torch_agrees_with_the_reference(name: str, dims: dict[str, Any], recipe
     for key, value in inputs.items():
         if key not in op.providers["torch"].inplace:
             assert torch.equal(value.view(torch.uint8), before[key].view(torch.uint8))
+
+
+@pytest.mark.parametrize(("name", "dims"), SMALL)
+def test_torch_passes_the_rounds_of_the_harness(name: str, dims: dict[str, Any]) -> None:
+    """Watched, poisoned, between guard bytes, with contents that change under the launch, and at the edges."""
+    providers.load()
+    op = small(name, dims)
+    contents = [trial.content(op, "cpu", 0)]
+    contents.append(trial.content(op, "cpu", 1, base=contents[0]))
+    with torch.no_grad():
+        trial.run(op, op.providers["torch"], contents, trial.edge_contents(op, "cpu", contents[0]), "cpu")
 
 
 Outputs = dict[str, Tensor]

@@ -55,6 +55,24 @@ MORE: dict[str, list[Dims]] = {
     "fused_qk_rmsnorm": [{"tokens": 70, "q_heads": 6, "kv_heads": 2, "head_dim": 64}],
     "per_token_group_quant_fp8": [{"tokens": 7, "hidden": 1024}],
     "mrope": [{"tokens": 3, "q_heads": 5, "kv_heads": 3, "head_dim": 96, "sections": [5, 1, 7, 3]}],
+    # More rows of tiles than are visited at a time; groups that are no power of two, half a tile and two tiles deep.
+    "block_scaled_mm": [
+        {"m": 580, "n": 96, "k": 32, "group_n": 48, "group_k": 16},
+        {"m": 9, "n": 70, "k": 288, "group_n": 1, "group_k": 144, "out_dtype": "fp16"},
+        {"m": 65, "n": 64, "k": 512, "group_n": 64, "group_k": 256},
+    ],
+    # Blocks of 128 tokens, two to an expert; and of 32, with experts that have none.
+    "fused_moe": [
+        {"tokens": 150, "hidden": 64, "intermediate": 72, "experts": 2, "top_k": 2},
+        {"tokens": 1, "hidden": 32, "intermediate": 16, "experts": 9, "top_k": 1},
+        {"tokens": 61, "hidden": 40, "intermediate": 24, "experts": 12, "top_k": 4, "dtype": "fp16"},
+    ],
+    # Three parts of a sequence beside one; heads that are no power of two; more query heads to a head than the least rows.
+    "paged_attention_decode": [
+        {"q_heads": 4, "kv_heads": 2, "head_dim": 72, "kv_lens": [1, 513, 64, 300, 257], "page_size": 64},
+        {"q_heads": 34, "kv_heads": 2, "head_dim": 80, "kv_lens": [65, 17], "layout": "nhd"},
+        {"q_heads": 1, "kv_heads": 1, "head_dim": 96, "kv_lens": [130], "page_size": 24, "dtype": "fp16"},
+    ],
 }
 #: What is compiled instead of the smallest and largest production shapes, by operator.
 COMPILED: dict[str, list[Dims]] = {}

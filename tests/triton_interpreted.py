@@ -1,7 +1,7 @@
 """Run by test_triton.py with TRITON_INTERPRET=1: the provider "triton" through the harness's own correctness rounds.
 
-Reads the names of operators, or "rounding", one per line. For each it prints one line per case, and at last "done", with "right"
-where all of them are as they should be.
+Reads the names of operators, or of a check in EXTRA, one per line. For each it prints one line per case, and at last "done", with
+"right" where all of them are as they should be.
 """
 
 import sys
@@ -18,6 +18,8 @@ from triton_cases import OPERATORS, small
 from pytest_dsbench import trial
 from pytest_dsbench.check import Wrong
 from pytest_dsbench.kernels.launch import narrow
+from pytest_dsbench.kernels.reshape_and_cache import reshape_and_cache
+from pytest_dsbench.kernels.topk_softmax import topk_softmax
 from pytest_dsbench.operator import Launch, Operator, Provider, Unsupported
 
 
@@ -79,19 +81,23 @@ def _narrowed(x_ptr, out_ptr, count, BLOCK: tl.constexpr):  # noqa: N803
     tl.store(out_ptr + at, narrow(x, out_ptr.dtype.element_ty), mask=at < count)
 
 
+def said(what: str, right: bool) -> bool:
+    """Prints one line, and gives back whether it is right."""
+    print("ok  " if right else "FAIL", what)
+    return right
+
+
 def rounding() -> bool:
     """Whether the interpreter's conversions are those of torch: every exponent, ties, and the values around them."""
     ties = torch.arange(-(2**12), 2**12, dtype=torch.float32).add(0.5)
     x = torch.cat([ties * 2.0**exponent for exponent in range(-24, -3)])
-    fine = True
+    fine = []
     for dtype, convert in _CONVERSIONS.items():
         given = convert(x)
         out = torch.empty(given.shape, dtype=dtype)
         _narrowed[(1,)](given, out, given.numel(), BLOCK=triton.next_power_of_2(given.numel()))
-        same = torch.equal(out.float(), given.to(dtype).float())
-        print("ok  " if same else "FAIL", "rounding", dtype)
-        fine &= same
-    return fine
+        fine.append(said(f"rounding to {dtype}", torch.equal(out.float(), given.to(dtype).float())))
+    return all(fine)
 
 
 _CONVERSIONS: dict[torch.dtype, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -101,10 +107,36 @@ _CONVERSIONS: dict[torch.dtype, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+def ties() -> bool:
+    """Whether equal experts come in the order of their ids, and masked ones, of -inf, after all others."""
+    logits = torch.tensor([[1.0, 2.0, 2.0, 1.0, 2.0], [0.0] * 5, [-torch.inf, 1.0, -torch.inf, -3.0, -torch.inf]])
+    weights, ids = topk_softmax(logits, 5)
+    right = logits.double().softmax(-1).gather(1, ids.long())
+    fine = [
+        said(f"expected {expected}, got {got}", expected == got)
+        for expected, got in zip([[1, 2, 4, 0, 3], [0, 1, 2, 3, 4], [1, 3, 0, 2, 4]], ids.tolist(), strict=True)
+    ]
+    return said("their weights", torch.allclose(weights.double(), right, rtol=1e-6)) and all(fine)
+
+
+def skipped_slots() -> bool:
+    """Whether a token without a slot, as padding has none, leaves the caches alone."""
+    key, cache, slots = torch.arange(6.0).view(3, 1, 2), torch.full((2, 2, 1, 2), -1.0), torch.tensor([3, -1, 0])
+    keys, values = reshape_and_cache(key, -key, cache.clone(), cache.clone(), slots)
+    expected = [[4.0, 5.0], [-1.0, -1.0], [-1.0, -1.0], [0.0, 1.0]]
+    fine = [said("keys", keys.view(4, 2).tolist() == expected)]
+    fine.append(said("values", values.view(4, 2)[[0, 3]].tolist() == [[-4.0, -5.0], [0.0, -1.0]]))
+    return said("the other values", bool((values.view(4, 2)[1:3] == -1).all())) and all(fine)
+
+
+#: What no operator asks for.
+EXTRA: dict[str, Callable[[], bool]] = {"rounding": rounding, "ties": ties, "skipped slots": skipped_slots}
+
+
 def answer(name: str) -> str:
     """What comes after "done": right, or wrong where a case is not as it should be; what it is has been printed."""
     try:
-        return "right" if (rounding() if name == "rounding" else run(name)) else "wrong"
+        return "right" if (EXTRA[name]() if name in EXTRA else run(name)) else "wrong"
     except Exception:  # noqa: BLE001 - whatever it is, the other operators are still to be run
         traceback.print_exc(file=sys.stdout)
         return "wrong"

@@ -5,7 +5,6 @@ Ranks come from prefix sums instead of atomics, so that the order is always the 
 
 from typing import TYPE_CHECKING
 
-import torch
 import triton
 import triton.language as tl
 
@@ -19,6 +18,8 @@ _PIECE = 4096
 _WARPS = 8
 #: A histogram has at least as many bins as a warp has threads.
 _FEWEST_BINS = 32
+#: Their counts and those of all parts stay in registers; in shared memory there is place for more.
+MOST_EXPERTS = 1023
 #: Parts into which many pairs are split; each is counted, then placed, by programs of its own.
 _MOST_PARTS = 32
 #: Blocks whose expert is written at a time.
@@ -117,10 +118,7 @@ def align(topk_ids: "Tensor", experts: int, block: int, piece: int = _PIECE) -> 
     """
     count_of_pairs = topk_ids.numel()
     blocks = most_blocks(count_of_pairs, experts, block)
-    new = {"dtype": torch.int32, "device": topk_ids.device}
-    pairs = torch.empty((blocks * block,), **new)
-    block_experts = torch.empty((blocks,), **new)
-    padded = torch.empty((1,), **new)
+    pairs, block_experts, padded = (topk_ids.new_empty((size,)) for size in (blocks * block, blocks, 1))
     # One bin more than experts, for what is past the last pair.
     bins = max(triton.next_power_of_2(experts + 1), _FEWEST_BINS)
     piece = min(piece, max(triton.next_power_of_2(count_of_pairs), 32 * _WARPS))
@@ -129,7 +127,7 @@ def align(topk_ids: "Tensor", experts: int, block: int, piece: int = _PIECE) -> 
     options = {"num_warps": _WARPS, "enable_fp_fusion": True}
     counts = padded
     if parts > 1:
-        counts = torch.empty((parts, bins), **new)
+        counts = topk_ids.new_empty((parts, bins))
         count[(parts,)](topk_ids, counts, count_of_pairs, **sizes, **options)
     padded_parts = triton.next_power_of_2(parts)
     place[(experts, parts)](

@@ -4,13 +4,13 @@ All query heads that share a head of the cache are the rows of one product, so t
 for one program is split into parts, whose results a second kernel puts together.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 import triton
 import triton.language as tl
 
+from .attention_parts import KEYS, join
 from .launch import narrow, tuned
 from .products import bound, config, fits, operand
 
@@ -21,29 +21,16 @@ if TYPE_CHECKING:
 _FEWEST_ROWS = 16
 #: From so many rows on, the instructions of Hopper and Blackwell for four warps at a time are used.
 _WARP_GROUP_ROWS = 64
-#: A part of a sequence is a multiple of this many keys, which is the most that a program looks at at a time.
-_KEYS = tl.constexpr(128)
-#: A shorter part is not worth its share of the second kernel.
-_SHORTEST_PART = 256
-_MOST_PARTS = 128
-#: Programs per multiprocessor: some wait for memory while others compute.
-_PROGRAMS = 4
 _LOG2_E = 1.4426950408889634
 #: Of the stages, every second one only fetches the numbers of pages: 3, 5 and 7 hold the keys and values of 1, 2 and 3 blocks.
-_TILES = [
-    *((64, 4, 5), (64, 4, 3), (64, 4, 7), (64, 2, 3), (64, 2, 5), (32, 2, 5), (32, 2, 7), (32, 4, 5), (32, 8, 3)),
-    *((128, 4, 3), (128, 8, 3), (128, 8, 5)),
-]
+_TILES = [(64, 4, 5), (64, 4, 3), (64, 4, 7), (64, 2, 3), (32, 2, 5), (32, 4, 5), (32, 8, 3), (128, 4, 3), (128, 8, 5)]
 CONFIGS = [config(stages, warps, BLOCK_N=keys) for keys, warps, stages in _TILES]
-#: Values of the result that a program can hold: query heads that share keys times columns, both up to powers of two.
-MOST_HELD = 64 * 256
 
 
-def useful(configs: list[Any], args: dict[str, Any], **meta: Any) -> list[Any]:
-    """The configurations that fit; scores and the result are held."""
-    rows, columns, itemsize = meta["ROWS"], meta["COLUMNS"], args["query_ptr"].element_size()
+def fitting(rows: int, columns: int, itemsize: int) -> list[Any]:
+    """The configurations in which a result of rows x columns fits; beside it, scores are held."""
     keep = []
-    for one in configs:
+    for one in CONFIGS:
         keys = one.kwargs["BLOCK_N"]
         blocks, more = one.num_stages // 2, 0
         if rows >= _WARP_GROUP_ROWS:
@@ -52,6 +39,11 @@ def useful(configs: list[Any], args: dict[str, Any], **meta: Any) -> list[Any]:
         if fits(one, blocks * 2 * keys * columns * itemsize + more, rows * (columns + keys)):
             keep.append(one)
     return keep
+
+
+def useful(_configs: list[Any], args: dict[str, Any], **meta: Any) -> list[Any]:
+    """Those of all configurations that fit."""
+    return fitting(meta["ROWS"], meta["COLUMNS"], args["query_ptr"].element_size())
 
 
 @triton.jit
@@ -149,7 +141,7 @@ def attend_part(
     """
     sequence, head, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     length = tl.load(lengths_ptr + sequence)
-    first = tl.multiple_of(part * keys, _KEYS)
+    first = tl.multiple_of(part * keys, KEYS)
     if first >= length:
         return
     length = tl.minimum(length, first + keys)
@@ -185,44 +177,10 @@ def attend_part(
         tl.store(sums_ptr + at, largest + tl.log2(weight), mask=row < GROUP)
 
 
-@triton.jit
-def join(
-    parts_ptr,
-    sums_ptr,
-    lengths_ptr,
-    out_ptr,
-    parts,
-    keys,
-    Q_HEADS: tl.constexpr,  # noqa: N803
-    HEAD_DIM: tl.constexpr,  # noqa: N803
-    COLUMNS: tl.constexpr,  # noqa: N803
-    PARTS: tl.constexpr,  # noqa: N803
-):
-    """out [sequences, q_heads, HEAD_DIM] from the parts of each sequence; PARTS is their number up to a power of two."""
-    sequence_and_head = tl.program_id(0)
-    used = tl.cdiv(tl.load(lengths_ptr + sequence_and_head // Q_HEADS), keys)
-    part, column = tl.arange(0, PARTS), tl.arange(0, COLUMNS)
-    at = sequence_and_head.to(tl.int64) * parts + part
-    logarithm = tl.load(sums_ptr + at, mask=part < used, other=float("-inf"))
-    share = tl.exp2(logarithm - tl.max(logarithm, axis=0))
-    real = (part < used)[:, None] & (column < HEAD_DIM)[None, :]
-    some = tl.load(parts_ptr + at[:, None] * HEAD_DIM + column[None, :], mask=real, other=0.0)
-    result = tl.sum(some * share[:, None], axis=0) / tl.sum(share, axis=0)
-    at_out = sequence_and_head.to(tl.int64) * HEAD_DIM + column
-    tl.store(out_ptr + at_out, narrow(result, out_ptr.dtype.element_ty), mask=column < HEAD_DIM)
-
-
 def padded(q_heads: int, kv_heads: int, head_dim: int) -> tuple[int, int]:
     """Rows and columns of the result of one program, up to powers of two: query heads that share keys, and head_dim."""
     rows, columns = triton.next_power_of_2(q_heads // kv_heads), triton.next_power_of_2(head_dim)
     return max(rows, _FEWEST_ROWS), max(columns, _FEWEST_ROWS)
-
-
-def keys_per_part(lengths: Sequence[int], kv_heads: int, multiprocessors: int) -> int:
-    """Keys that one program takes: so many that all programs together fill the GPU, however the lengths differ."""
-    even = triton.cdiv(sum(lengths) * kv_heads, multiprocessors * _PROGRAMS)
-    keys = max(even, _SHORTEST_PART, triton.cdiv(max(lengths), _MOST_PARTS))
-    return triton.cdiv(keys, _KEYS.value) * _KEYS.value  # type: ignore[no-any-return]
 
 
 def paged_attention(

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 _NEAR = 2**-6
 #: Scores held at a time; with their exponentials they take 64 MiB in fp32.
 _CHUNK = 2**23
+#: Elements compared at a time: few enough for a CPU's cache.
+_COMPARED = 2**20
 
 
 def attend(q: "Tensor", k: "Tensor", v: "Tensor", causal: bool = False) -> "Tensor":
@@ -57,7 +59,7 @@ def row_flaw(got: "Tensor", want: "Tensor") -> str | None:
     got, want [tokens, heads, columns].
     """
     overall = float(want.norm()) / want.numel() ** 0.5
-    (_, heads, columns), step = want.shape, max(1, _CHUNK // want[0].numel())
+    (_, heads, columns), step = want.shape, max(1, _COMPARED // want[0].numel())
     for first in range(0, len(want), step):
         r, o = want[first : first + step].float(), got[first : first + step].float()
         allowed = _NEAR * (r.abs() + r.square().mean((1, 2), keepdim=True).sqrt().clamp_min(overall))

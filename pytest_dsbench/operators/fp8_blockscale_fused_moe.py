@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ..operator import Dim, Inputs, New, Operator, Recipe, Spec, Tolerance
+from ..operator import Dim, Inputs, New, Operator, Spec, Tolerance
 from ..units import FloatDtype, Fp8Dtype, nbytes
 from ..work import Work
 from ._moe import drawn_ids, drawn_weights, misrouted, mixture
@@ -43,13 +43,11 @@ class Fp8BlockscaleFusedMoe(Operator):
         "intermediate": "= _wide * group",
         "_wide": (1, 3),
     }
-    # Production kernels quantise silu(gate) * up to fp8 again, group by group, which alone is about 2.2e-2; torch does not.
-    tolerance = {"out": Tolerance(rtol=1e-2, rms=2e-1, rel_l2=4e-2, peer=False)}
-
-    @property
-    def edges(self) -> tuple[Recipe, ...]:  # type: ignore[override]
-        """A channel 1000 times the others is squared by the gate: more than fp16 holds."""
-        return ("zeros",) if self.out_dtype == "fp16" else ("zeros", "huge_channel")
+    # Production kernels quantise silu(gate) * up to fp8 again, group by group, which alone is about 2.2e-2; those that do not
+    # meet 1e-2. The torch provider does too: beside one that does not, kernels that do would look twice as far off as they may.
+    tolerance = {"out": Tolerance(rtol=1e-2, rms=3e-1, rel_l2=4e-2)}
+    # As in fused_moe, a huge channel leaves tokens of sizes that no one bound fits.
+    edges = ("zeros",)
 
     def contradiction(self) -> str | None:
         for size in ("hidden", "intermediate"):

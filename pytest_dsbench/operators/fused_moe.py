@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ..operator import Dim, Inputs, New, Operator, Recipe, Spec, Tolerance
+from ..operator import Dim, Inputs, New, Operator, Spec, Tolerance
 from ..units import FloatDtype, matrix_unit, nbytes
 from ..work import Work
 from ._moe import drawn_ids, drawn_weights, misrouted, mixture
@@ -28,14 +28,12 @@ class FusedMoe(Operator):
     dtype: FloatDtype = "bf16"
 
     constants = ("w1", "w2")
-    fuzz = {"experts": (1, 24), "top_k": "= 1 + _others % experts", "_others": (0, 9)}
+    # The outputs of narrow experts are of very different sizes, the largest far above their root mean square.
+    fuzz = {"intermediate": (48, 160), "experts": (1, 24), "top_k": "= 1 + _others % experts", "_others": (0, 9)}
     # Intermediates are rounded to the dtype two to six times; a sum of few rounded terms is off by a share of their size.
     tolerance = {"out": Tolerance(rtol=1e-2, rms=5e-2, rel_l2=1e-2)}
-
-    @property
-    def edges(self) -> tuple[Recipe, ...]:  # type: ignore[override]
-        """A channel 1000 times the others is squared by the gate: more than fp16 holds."""
-        return ("zeros",) if self.dtype == "fp16" else ("zeros", "huge_channel")
+    # A channel 1000 times the others is squared by the gate: tokens are then of such different sizes that no one bound fits.
+    edges = ("zeros",)
 
     def contradiction(self) -> str | None:
         return misrouted(self.experts, self.top_k)

@@ -3,7 +3,7 @@
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from ..operator import Dim, Inputs, Lengths, New, Operator, Spec, Tolerance
+from ..operator import Dim, Inputs, New, Operator, Ragged, Spec, Tolerance
 from ..units import FloatDtype, matrix_unit, nbytes
 from ..work import Work
 from ._attention import attend, rounding, row_flaw
@@ -25,8 +25,8 @@ class UnifiedAttention(Operator):
     q_heads: Dim
     kv_heads: Dim
     head_dim: Dim
-    #: queries of each sequence: 1 in decode
-    q_lens: Lengths
+    #: queries of each sequence: 1 in decode, 0 where it waits
+    q_lens: Ragged
     #: keys of each sequence, those of its queries among them; as many as queries where not given
     kv_lens: tuple[Dim, ...] = ()
     page_size: Dim = 16
@@ -44,8 +44,9 @@ class UnifiedAttention(Operator):
         "_context": (0, 160),
         "_decodes": (0, 3),
         "_length": (1, 300),
-        "q_lens": "= [_chunk] * _prefills + [1] * _decodes",
-        "kv_lens": "= [_context + _chunk] * _prefills + [_length] * _decodes",
+        "_waiting": (0, 1),
+        "q_lens": "= [_chunk] * _prefills + [0] * _waiting + [1] * _decodes",
+        "kv_lens": "= [_context + _chunk] * _prefills + [_length] * (_waiting + _decodes)",
     }
     # A channel 1000 times the others makes scores of a million, of which rounding alone decides the softmax.
     edges = ("zeros",)
@@ -75,6 +76,8 @@ class UnifiedAttention(Operator):
             return f"q_heads = {self.q_heads} is no multiple of kv_heads = {self.kv_heads}"
         if len(self.keys) != len(self.q_lens):
             return f"kv_lens has {len(self.keys)} items and q_lens {len(self.q_lens)}; expected one for each sequence"
+        if not self.tokens:
+            return f"q_lens = {list(self.q_lens)} holds no query"
         for queries, keys in zip(self.q_lens, self.keys, strict=True):
             if keys < queries:
                 return f"a sequence of {keys} keys has {queries} queries; every query is one of its sequence's tokens"
@@ -85,10 +88,12 @@ class UnifiedAttention(Operator):
         tensor = self.tokens * nbytes(self.dtype, self.q_heads * self.head_dim)
         # Of the last q x q scores, those above the diagonal are not needed.
         hidden = sum(queries * (queries - 1) // 2 for queries in self.q_lens) if self.causal else 0
-        scores = sum(queries * keys for queries, keys in zip(self.q_lens, self.keys, strict=True)) - hidden
-        indices = 2 * len(self.q_lens) + 1 + used(self.keys, self.page_size)
+        pairs = [(queries, keys) for queries, keys in zip(self.q_lens, self.keys, strict=True) if queries]
+        scores = sum(queries * keys for queries, keys in pairs) - hidden
+        seen = tuple(keys for _, keys in pairs)
+        indices = 2 * len(self.q_lens) + 1 + used(seen, self.page_size)
         return Work(
-            read=tensor + 2 * sum(self.keys) * nbytes(self.dtype, self.kv_heads * self.head_dim) + nbytes("int32", indices),
+            read=tensor + 2 * sum(seen) * nbytes(self.dtype, self.kv_heads * self.head_dim) + nbytes("int32", indices),
             written=tensor,
             flop={matrix_unit(self.dtype): 4 * scores * self.q_heads * self.head_dim},
         )
@@ -123,6 +128,8 @@ class UnifiedAttention(Operator):
         for number, (first, length) in enumerate(zip(self.bounds, self.keys, strict=False)):
             pages = block_table[number, : filled(length, self.page_size)]
             own = slice(first, first + self.q_lens[number])
+            if not self.q_lens[number]:
+                continue
             out[own] = attend(q[own], dense(k_cache, pages, length), dense(v_cache, pages, length), self.causal)
         return out
 

@@ -20,7 +20,11 @@ def _attention_forward(
     from torch.nn.functional import scaled_dot_product_attention
 
     # Views of [1, heads, length, head_dim], one per sequence; the lengths are known here, so the bounds are not read back.
-    sequences = [tuple(tensor[None, first:last].transpose(1, 2) for tensor in (q, k, v)) for first, last in pairwise(op.bounds)]
+    sequences = [
+        tuple(tensor[None, first:last].transpose(1, 2) for tensor in (q, k, v))
+        for first, last in pairwise(op.bounds)
+        if last > first
+    ]
 
     def launch() -> "Tensor":
         outs = [scaled_dot_product_attention(query, key, value)[0].transpose(0, 1) for query, key, value in sequences]

@@ -42,6 +42,8 @@ def _parts(lengths: Iterable[tuple[int, int]], page_size: int, row: int, near: "
     starts = list(accumulate((queries for queries, _ in pairs), initial=0))
     alike: dict[tuple[int, int], list[int]] = {}
     for number, pair in enumerate(pairs):
+        if not pair[0]:
+            continue
         alike.setdefault(pair, []).append(number)
     for (queries, keys), numbers in alike.items():
         pages = filled(keys, page_size)
@@ -56,9 +58,25 @@ def _parts(lengths: Iterable[tuple[int, int]], page_size: int, row: int, near: "
             yield _Part(sequences, rows, queries, keys, pages)
 
 
-def _attend(q: "Tensor", k: "Tensor", v: "Tensor", causal: bool) -> "Tensor":
-    """q [sequences, queries, q_heads, head_dim] over k, v [sequences, kv_heads, keys, head_dim]; shaped as q."""
+def _after_context(queries: int, keys: int, near: "Tensor") -> "Tensor":
+    """The causal mask of the last `queries` of a sequence of `keys` tokens, aligned to the bottom right.
+
+    On CUDA a bias that keeps the fused kernel, where a tensor of a mask would not; it can be made under no dispatch mode, such
+    as the one that watches a provider.
+    """
+    import torch
     from torch.nn.attention.bias import causal_lower_right
+    from torch.utils._python_dispatch import _disable_current_modes
+
+    if not near.is_cuda:
+        return torch.ones((queries, keys), dtype=torch.bool, device=near.device).tril(keys - queries)
+    with _disable_current_modes():
+        bias: Tensor = causal_lower_right(queries, keys)
+    return bias
+
+
+def _attend(q: "Tensor", k: "Tensor", v: "Tensor", causal: bool = False, mask: "Tensor | None" = None) -> "Tensor":
+    """q [sequences, queries, q_heads, head_dim] over k, v [sequences, kv_heads, keys, head_dim]; shaped as q."""
     from torch.nn.functional import scaled_dot_product_attention
 
     sequences, queries, q_heads, head_dim = q.shape
@@ -66,10 +84,8 @@ def _attend(q: "Tensor", k: "Tensor", v: "Tensor", causal: bool) -> "Tensor":
         # All heads that share keys as so many queries: the keys are then read once.
         shared = q.view(sequences, k.shape[1], -1, head_dim)
         return scaled_dot_product_attention(shared, k, v).reshape(q.shape)
-    # Without a context its own flag; with one, a bias that keeps the fused kernel, where a tensor of a mask would not.
-    bias = causal_lower_right(queries, k.shape[2]) if causal and queries < k.shape[2] else None
     out = scaled_dot_product_attention(
-        q.transpose(1, 2), k, v, attn_mask=bias, is_causal=causal and bias is None, enable_gqa=q_heads > k.shape[1]
+        q.transpose(1, 2), k, v, attn_mask=mask, is_causal=causal and mask is None, enable_gqa=q_heads > k.shape[1]
     )
     return out.transpose(1, 2)
 
@@ -94,6 +110,8 @@ def _unified_attention(
 
     # The lengths are known here, so bounds and lengths are not read back; which pages a sequence has is.
     parts = list(_parts(zip(op.q_lens, op.keys, strict=True), op.page_size, op.kv_heads * op.head_dim, q))
+    later = {(part.queries, part.keys) for part in parts if op.causal and 1 < part.queries < part.keys}
+    masks = {pair: _after_context(*pair, q) for pair in later}
 
     def launch() -> "Tensor":
         out = torch.empty_like(q)
@@ -101,7 +119,8 @@ def _unified_attention(
             pages = block_table[part.sequences, : part.pages]
             keys, values = _gathered(k_cache, pages, part.keys), _gathered(v_cache, pages, part.keys)
             queries = q[part.rows].view(len(pages), part.queries, op.q_heads, op.head_dim)
-            out[part.rows] = _attend(queries, keys, values, op.causal).flatten(0, 1)
+            mask = masks.get((part.queries, part.keys))
+            out[part.rows] = _attend(queries, keys, values, op.causal, mask).flatten(0, 1)
         return out
 
     return launch
@@ -130,7 +149,7 @@ def _paged_attention_decode(
         for part in parts:
             pages = block_tables[part.sequences, : part.pages]
             keys, values = gathered(k_cache, pages, part.keys), gathered(v_cache, pages, part.keys)
-            out[part.rows] = _attend(query[part.rows].unsqueeze(1), keys, values, causal=False).squeeze(1)
+            out[part.rows] = _attend(query[part.rows].unsqueeze(1), keys, values).squeeze(1)
         return out
 
     return launch

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ...operator import Launch, Unsupported
 from ...operators.paged_attention_decode import PagedAttentionDecode
 from ...operators.reshape_and_cache import ReshapeAndCache
-from . import ours, on_tensor_cores
+from . import on_tensor_cores, ours
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,16 +25,17 @@ def _paged_attention_decode(
 ) -> Launch:
     import torch
 
-    from ...kernels.paged_attention import MOST_HELD, keys_per_part, padded, paged_attention
+    from ...kernels.attention_parts import keys_per_part
+    from ...kernels.paged_attention import fitting, padded, paged_attention
 
     on_tensor_cores(op.dtype)
-    rows, columns = padded(op.q_heads, op.kv_heads, op.head_dim)
-    if rows * columns > MOST_HELD:
-        sizes = f"{op.q_heads // op.kv_heads} query heads of {op.head_dim}"
-        raise Unsupported(f"{sizes} share keys: this kernel keeps them in registers, up to {MOST_HELD} elements")
-    found = torch.cuda.get_device_properties(query.device).multi_processor_count if query.is_cuda else _MULTIPROCESSORS
-    keys = keys_per_part(op.kv_lens, op.kv_heads, found)
-    return lambda: paged_attention(query, k_cache, v_cache, block_tables, seq_lens, max(op.kv_lens), keys)
+    if not fitting(*padded(op.q_heads, op.kv_heads, op.head_dim), query.element_size()):
+        shared = f"{op.q_heads // op.kv_heads} query heads of {op.head_dim} columns"
+        raise Unsupported(f"{shared} share keys: this kernel keeps them in registers, and they do not fit")
+    gpu = torch.cuda.get_device_properties(query.device) if query.is_cuda else None
+    keys = keys_per_part(op.kv_lens, op.kv_heads, gpu.multi_processor_count if gpu else _MULTIPROCESSORS)
+    longest = max(op.kv_lens)
+    return lambda: paged_attention(query, k_cache, v_cache, block_tables, seq_lens, longest, keys)
 
 
 @ours(ReshapeAndCache, inplace=("key_cache", "value_cache"))

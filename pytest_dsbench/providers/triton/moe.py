@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
+from ...operator import Launch, Unsupported
 from ...operators.fused_moe import FusedMoe
+from ...operators.moe_align_block_size import MoeAlignBlockSize
 from ...operators.moe_sum_reduce import MoeSumReduce
 from ...operators.moe_topk_gating_softmax import MoeTopkGatingSoftmax
 from . import in_registers, on_tensor_cores, ours
@@ -34,4 +35,29 @@ def _fused_moe(
     from ...kernels.fused_moe import fused_moe
 
     on_tensor_cores(op.dtype)
+    _countable(op.experts)
     return lambda: fused_moe(hidden_states, w1, w2, topk_weights, topk_ids)
+
+
+@ours(MoeAlignBlockSize)
+def _moe_align_block_size(op: MoeAlignBlockSize, topk_ids: "Tensor") -> Launch:
+    from ...kernels.moe_align import align
+
+    _countable(op.experts)
+    if op.block_size & (op.block_size - 1):
+        raise Unsupported(f"block_size = {op.block_size} is no power of two: Triton has no other tiles")
+
+    def launch() -> tuple["Tensor", "Tensor", "Tensor"]:
+        # Allocated for the worst case, since the host does not know how many blocks the ids fill.
+        pairs, experts, padded = align(topk_ids, op.experts, op.block_size)
+        return pairs[: op.blocks * op.block_size], experts[: op.blocks], padded
+
+    return launch
+
+
+def _countable(experts: int) -> None:
+    """Raises Unsupported where the counts of the experts do not fit into the registers of one program."""
+    from ...kernels.moe_align import MOST_EXPERTS
+
+    if experts > MOST_EXPERTS:
+        raise Unsupported(f"experts = {experts}: this kernel keeps their counts in registers, up to {MOST_EXPERTS} of them")
