@@ -117,8 +117,10 @@ RUNS = [
 
 @pytest.fixture
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """All libraries, on a GPU of the capability that most of them are made for."""
+    """All libraries, on a GPU of the capability that most of them are made for, with a Triton as old as they are."""
+    language = pytest.importorskip("triton.language")
     libraries.install(monkeypatch)
+    monkeypatch.setattr(language, "make_block_ptr", lambda: None, raising=False)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None: (9, 0))
     flashinfer.attention._workspace.cache_clear()
     yield
@@ -238,6 +240,19 @@ def test_what_a_library_does_not_do_is_said(library: str, name: str, dims: dict[
     with pytest.raises(Unsupported, match=re.escape(sentence)) as raised:
         op.providers[library].prepare(op, **make(op, "meta"))
     assert not str(raised.value).endswith(".")
+
+
+@pytest.mark.usefixtures("stand_ins")
+@pytest.mark.parametrize("name", ["unified_attention", "chunk_delta_rule_output"])
+def test_kernels_with_block_pointers_need_a_triton_that_has_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make_block_ptr() -> None:
+        """Block pointers have been removed."""
+
+    op = find(name).build(CASES[name][0][0])
+    op.providers["flag_gems"].prepare(op, **make(op, "meta"))
+    monkeypatch.setattr("triton.language.make_block_ptr", make_block_ptr)
+    with pytest.raises(Unsupported, match=r"is written with block pointers, which Triton [0-9.]+ does not have"):
+        op.providers["flag_gems"].prepare(op, **make(op, "meta"))
 
 
 @pytest.mark.parametrize("name", ["unified_attention", "gated_delta_rule_update", "fused_moe"])

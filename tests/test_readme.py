@@ -237,16 +237,22 @@ def test_every_operator_and_provider_is_in_the_docs() -> None:
     page = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
     packaged = {name: operator for name, operator in everything().items() if operator.__module__.startswith("pytest_dsbench.")}
     providers.load()
-    table = dict(re.findall(r"^\| (\w+) \| ([\w ,=.()-]+) \| read", page, re.MULTILINE))
+    table = dict(re.findall(r"^\| (\w+) \| ([\w ,=.()\[\]-]+) \| read ", page, re.MULTILINE))
     assert table.keys() == packaged.keys()
     for name, operator in packaged.items():
-        told = re.findall(r"(\w+)(?: \([^)]*\))?(?: = ([\w.-]+))?(?:, |$)", table[name])
+        told = re.findall(r"(\w+)(?: \([^)]*\))?(?: = ([\w.-]+|\[[^]]*\]))?(?:, |$)", table[name])
         fields = msgspec.structs.fields(operator)
         real = [(field.name, "" if field.required else _plain(field.default)) for field in fields]
         assert told == real, name
+        kernels = ", ".join(sorted(operator.providers.keys() - {"torch", "torch_compile"})) or "-"
+        assert f"\n| {name} | {kernels} |\n" in page, f"{name}: {kernels}"
     for name in {name for operator in packaged.values() for name in operator.providers}:
         assert re.search(rf"^\| .*\b{name}\b.* \|.* (?:CPU, )?CUDA \|$", page, re.MULTILINE), name
 
 
 def _plain(default: object) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, tuple):
+        return str(list(default)) if default else ""
     return f"{default:g}".replace("e-0", "e-") if isinstance(default, float) else str(default)

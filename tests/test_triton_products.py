@@ -1,4 +1,4 @@
-"""The Triton kernels with matrix products: on the tensor cores, in configurations that fit, and what no round of a check reaches."""
+"""The Triton kernels with matrix products: on the tensor cores, in configurations that fit, and what no check reaches."""
 
 import os
 import re
@@ -17,9 +17,9 @@ pytest.importorskip("numpy", reason="Triton's interpreter needs numpy, which tri
 from triton_launches import Launch, launches
 
 from pytest_dsbench import providers
+from pytest_dsbench.kernels.attention_parts import keys_per_part
 from pytest_dsbench.kernels.fused_moe import rows_per_block
 from pytest_dsbench.kernels.moe_align import most_blocks
-from pytest_dsbench.kernels.attention_parts import keys_per_part
 from pytest_dsbench.operator import Operator, Unsupported, registered
 
 _HERE = Path(__file__).parent
@@ -134,7 +134,7 @@ def test_every_size_has_configurations_whose_results_fit_into_registers(name: st
 
 
 @compiled
-@pytest.mark.parametrize(("q_heads", "head_dim"), [(1, 1024), (64, 256), (128, 128), (512, 16)])
+@pytest.mark.parametrize(("q_heads", "head_dim"), [(1, 1024), (64, 256), (512, 16)])
 def test_what_is_thought_to_fit_does(q_heads: int, head_dim: int) -> None:
     op = build("paged_attention_decode", q_heads=q_heads, kv_heads=1, head_dim=head_dim, kv_lens=[4096], layout="nhd")
     found = [launch for launch in launches(op) if launch.kernel.__name__ == "attend_part"]

@@ -67,10 +67,11 @@ MORE: dict[str, list[Dims]] = {
         {"tokens": 1, "hidden": 32, "intermediate": 16, "experts": 9, "top_k": 1},
         {"tokens": 61, "hidden": 40, "intermediate": 24, "experts": 12, "top_k": 4, "dtype": "fp16"},
     ],
-    # Three parts of a sequence beside one; heads that are no power of two; more query heads to a head than the least rows.
+    # Three parts of a sequence beside one; heads that are no power of two, one of them joined in two pieces; more query heads to
+    # a head than the least rows.
     "paged_attention_decode": [
         {"q_heads": 4, "kv_heads": 2, "head_dim": 72, "kv_lens": [1, 513, 64, 300, 257], "page_size": 64},
-        {"q_heads": 34, "kv_heads": 2, "head_dim": 80, "kv_lens": [65, 17], "layout": "nhd"},
+        {"q_heads": 34, "kv_heads": 2, "head_dim": 136, "kv_lens": [65, 260], "layout": "nhd"},
         {"q_heads": 1, "kv_heads": 1, "head_dim": 96, "kv_lens": [130], "page_size": 24, "dtype": "fp16"},
     ],
 }

@@ -14,6 +14,8 @@ _SHORTEST_PART = 256
 _MOST_PARTS = 128
 #: Programs per multiprocessor: some wait for memory while others compute.
 _PROGRAMS = 4
+#: Columns that a program of the second kernel puts together: with the most parts, 128 values per thread.
+JOINED = 128
 
 
 @triton.jit
@@ -29,10 +31,10 @@ def join(
     COLUMNS: tl.constexpr,  # noqa: N803
     PARTS: tl.constexpr,  # noqa: N803
 ):
-    """out [sequences, q_heads, HEAD_DIM] from the parts of each sequence; PARTS is their number up to a power of two."""
+    """COLUMNS of out [sequences, q_heads, HEAD_DIM] from the parts of a sequence; PARTS is their number up to a power of two."""
     sequence_and_head = tl.program_id(0)
     used = tl.cdiv(tl.load(lengths_ptr + sequence_and_head // Q_HEADS), keys)
-    part, column = tl.arange(0, PARTS), tl.arange(0, COLUMNS)
+    part, column = tl.arange(0, PARTS), tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     at = sequence_and_head.to(tl.int64) * parts + part
     logarithm = tl.load(sums_ptr + at, mask=part < used, other=float("-inf"))
     share = tl.exp2(logarithm - tl.max(logarithm, axis=0))

@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .attention_parts import KEYS, join
+from .attention_parts import JOINED, KEYS, join
 from .launch import narrow, tuned
 from .products import bound, config, fits, operand
 
@@ -215,11 +215,12 @@ def paged_attention(
         SPLIT=parts > 1,
     )
     if parts > 1:
-        join[(sequences * q_heads,)](
+        joined = min(columns, JOINED)
+        join[(sequences * q_heads, triton.cdiv(head_dim, joined))](
             *(partly, sums, seq_lens, out, parts, keys),
             Q_HEADS=q_heads,
             HEAD_DIM=head_dim,
-            COLUMNS=columns,
+            COLUMNS=joined,
             PARTS=triton.next_power_of_2(parts),
             enable_fp_fusion=True,
         )

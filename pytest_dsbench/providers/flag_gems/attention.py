@@ -10,7 +10,7 @@ from ...operators.paged_attention_decode import PagedAttentionDecode
 from ...operators.reshape_and_cache import ReshapeAndCache
 from ...operators.unified_attention import UnifiedAttention
 from .._case import capability, half, only
-from . import NEEDS
+from . import NEEDS, with_block_pointers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,6 +79,7 @@ def _flash(dtype: str, head_dim: int) -> None:
     # It loads whole tiles, so what is beside a narrower head would be read as well.
     fits = head_dim in (16, 32, 64, 128, 256)
     only(fits, f"flag_gems's flash attention takes heads of 16, 32, 64, 128 or 256 columns, not {head_dim}")
+    with_block_pointers("flag_gems's flash attention")
 
 
 @MlaDecodeAttention.provider("flag_gems", needs=NEEDS)
