@@ -38,7 +38,7 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
 
 
-@pytest.mark.parametrize("what", ["alignment", "rows_of_blocks", "parts", "order_of_tiles"])
+@pytest.mark.parametrize("what", ["alignment", "tiles", "parts", "order_of_tiles"])
 def test_right_in_the_interpreter(what: str) -> None:
     paths = [str(_HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(

@@ -4,15 +4,18 @@ Takes the name of one of the functions below, which raises AssertionError where 
 """
 
 import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 
-from pytest_dsbench.kernels.fused_moe import fused_moe
+from pytest_dsbench.kernels import block_scaled_mm, fused_moe, paged_attention
 from pytest_dsbench.kernels.moe_align import align, most_blocks
-from pytest_dsbench.kernels.paged_attention import paged_attention
 from pytest_dsbench.kernels.products import swizzled
+from pytest_dsbench.operator import Operator
+from pytest_dsbench.operators.block_scaled_mm import BlockScaledMm
 from pytest_dsbench.operators.fused_moe import FusedMoe
 from pytest_dsbench.operators.paged_attention_decode import PagedAttentionDecode
 from pytest_dsbench.tensors import make
@@ -43,14 +46,47 @@ def alignment() -> None:
         assert owners[: len(want_owners)].tolist() == want_owners
 
 
-def rows_of_blocks() -> None:
-    """Every height of a block gives the same outputs."""
-    op = FusedMoe(tokens=21, hidden=48, intermediate=40, experts=3, top_k=2)
-    inputs = make(op, "cpu")
-    first, *others = (fused_moe(**inputs, rows=rows) for rows in (16, 32, 64, 128))
-    assert all(torch.equal(first, other) for other in others)
+def in_every_tile(kernel: Any, configs: list[Any], call: Callable[[], Any]) -> Iterator[Any]:
+    """What `call` gives in each configuration that differs in the interpreter, which otherwise takes the first one alone."""
+    tiles = {str(sorted(config.kwargs.items())): config for config in configs}
+    assert len(tiles) > 2
+    before = kernel.configs
+    for config in tiles.values():
+        kernel.configs = [config]
+        yield call()
+    kernel.configs = before
+
+
+def right(op: Operator, inputs: Any, got: Any) -> None:
     want = op.reference(**inputs)
-    assert (first - want).norm() < 1e-2 * want.norm()
+    assert (got - want).norm() < (op.tolerance["out"].rel_l2 or 0.0) * want.norm()
+
+
+def tiles() -> None:
+    """Every tile of every kernel, and in fused_moe every height of a block."""
+    for group_n in (64, 1):
+        op: Operator = BlockScaledMm(m=70, n=192, k=96, group_n=group_n, group_k=48)
+        scaled = make(op, "cpu")
+
+        def multiply(group_n: int = group_n, scaled: Any = scaled) -> Any:
+            return block_scaled_mm.block_scaled_mm(**scaled, group_n=group_n, group_k=48, out_dtype=torch.float32)
+
+        for got in in_every_tile(block_scaled_mm.scaled_product, block_scaled_mm.CONFIGS, multiply):
+            right(op, scaled, got)
+    op = FusedMoe(tokens=21, hidden=144, intermediate=40, experts=3, top_k=2)
+    routed = make(op, "cpu")
+    for got in in_every_tile(fused_moe.grouped_product, fused_moe.CONFIGS, lambda: fused_moe.fused_moe(**routed)):
+        right(op, routed, got)
+    for rows in (32, 64, 128):
+        right(op, routed, fused_moe.fused_moe(**routed, rows=rows))
+    op = PagedAttentionDecode(q_heads=2, kv_heads=1, head_dim=24, kv_lens=(300, 64, 1))
+    paged = make(op, "cpu")
+
+    def attend() -> Any:
+        return paged_attention.paged_attention(**paged, longest=300, keys=256)
+
+    for got in in_every_tile(paged_attention.attend_part, paged_attention.CONFIGS, attend):
+        right(op, paged, got)
 
 
 def parts() -> None:
@@ -71,7 +107,7 @@ def parts() -> None:
         free = int(unwritten.all(1).nonzero()[0])
         for row, length in zip(inputs["block_tables"], op.kv_lens, strict=True):
             row[-(-length // op.page_size) :] = free
-        one, many = (paged_attention(**inputs, longest=300, keys=keys) for keys in (384, 128))
+        one, many = (paged_attention.paged_attention(**inputs, longest=300, keys=keys) for keys in (384, 128))
         for got in (one, many):
             assert (got - want).norm() < 8e-3 * want.norm()
         # What fits into one part is not rounded on the way.
@@ -95,5 +131,5 @@ def order_of_tiles() -> None:
 
 
 if __name__ == "__main__":
-    {"alignment": alignment, "rows_of_blocks": rows_of_blocks, "parts": parts, "order_of_tiles": order_of_tiles}[sys.argv[1]]()
+    {"alignment": alignment, "tiles": tiles, "parts": parts, "order_of_tiles": order_of_tiles}[sys.argv[1]]()
     print("as it should be")

@@ -21,7 +21,8 @@ class FusedAddRmsNorm(Operator):
     eps: float = 1e-6
 
     fuzz = {"hidden": (1, 5000)}
-    tolerance = {"out": Tolerance(rtol=2**-7, atol=1e-5, rel_l2=3e-3), "residual": EXACT}
+    # Kernels in production normalise the sum before it is rounded too: beside a huge channel that is up to 1.1 % of an element.
+    tolerance = {"out": Tolerance(rtol=3 * 2**-8, atol=1e-5, rel_l2=3e-3), "residual": EXACT}
     constants = ("weight",)
 
     def work(self) -> Work:
