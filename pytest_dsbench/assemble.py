@@ -17,7 +17,7 @@ from .options import Options
 from .rig import Rig
 
 #: On a CPU a case may need this much by default, in seconds of T_SOL and bytes; on a GPU there is no limit.
-CPU_BUDGET = (0.5, 2.0 * 2**30)
+CPU_BUDGET = (0.1, 2.0**30)
 #: A copy of half the cache takes at least this much less time hot than cold, where flushing works.
 _FLUSHED = 0.9
 

@@ -59,7 +59,7 @@ def deviation(got: Tensor, want: Tensor, tolerance: Tolerance) -> Deviation:
         error += part**2
         norm += _norm(r) ** 2
         if tolerance.rel_l2 is not None and wrong is None:
-            wrong = _worst_tile(diff, r, tolerance, start)
+            wrong = _worst_tile(diff, r, tolerance, atol, start)
     # Beside a reference of zeros a relative error says nothing; the bound on every element covers it.
     relative = (error / norm) ** 0.5 if norm else 0.0
     beyond = tolerance.rel_l2 is not None and relative > tolerance.rel_l2
@@ -123,16 +123,22 @@ def _element(at: int, diff: Tensor, allowed: Tensor, o: Tensor, start: int) -> s
     )
 
 
-def _worst_tile(diff: Tensor, r: Tensor, tolerance: Tolerance, start: int) -> str | None:
-    """A tile whose error is beyond twice the tolerance of the whole: a wrong corner drowns in a large tensor, not in its tile."""
+def _worst_tile(diff: Tensor, r: Tensor, tolerance: Tolerance, atol: float, start: int) -> str | None:
+    """A tile whose error is beyond twice the tolerance of the whole: a wrong corner drowns in a large tensor, not in its tile.
+
+    `atol`: what every element may be off beside rtol. A tile of few elements may be that: all of them may be near zero.
+    """
     assert tolerance.rel_l2 is not None
     error, norm = _tile_norms(diff), _tile_norms(r)
     # A tile of zeros has no relative error; its elements were bounded one by one.
     over = (error > 2 * tolerance.rel_l2 * norm + tolerance.atol * _TILE) & (norm > 0)
     for row, column in over.nonzero().tolist():
         rows, columns = slice(row * _TILE, (row + 1) * _TILE), slice(column * _TILE, (column + 1) * _TILE)
-        relative = float(error[row, column] / norm[row, column])
-        if relative > 2 * _fair(tolerance, r[rows, columns]):
+        relative, tile = float(error[row, column] / norm[row, column]), r[rows, columns]
+        few = tile.numel() < _MANY and float(error[row, column]) <= atol * tile.numel() ** 0.5 + tolerance.rtol * float(
+            tile.norm()
+        )
+        if not few and relative > 2 * _fair(tolerance, tile):
             return f"relative error {relative:.2e} in the 128 x 128 tile at [{start + row * _TILE}, {column * _TILE}]"
     return None
 

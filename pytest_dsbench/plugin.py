@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="time nothing; print every case's bytes, FLOP and T_SOL (and write FILE)",
     )
-    group.addoption("--dsbench-budget", metavar="TIME,SIZE", help="skip cases over this T_SOL or memory (CPU default: 0.5s,2GiB)")
+    group.addoption("--dsbench-budget", metavar="TIME,SIZE", help="skip cases over this T_SOL or memory (CPU default: 0.1s,1GiB)")
     group.addoption(
         "--dsbench-provider", metavar="NAMES", help="comma-separated providers to run (default: all that are not opt-in)"
     )

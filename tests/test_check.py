@@ -265,6 +265,17 @@ def test_noise_in_a_tile_of_zeros_is_bounded_by_its_elements() -> None:
     right(torch.full((9, 9), 0.5), torch.zeros(9, 9), Tolerance(atol=1.0, rel_l2=1e-3))
 
 
+def test_a_tile_of_few_elements_may_be_near_zero() -> None:
+    tolerance = Tolerance(rtol=1e-2, rms=5e-2, rel_l2=1e-2)
+    want = drawn(1, 129)
+    want[0, 128] = 1e-4
+    got = want.clone()
+    got[0, 128] += 0.03
+    right(got, want, tolerance)
+    got[0, 128] += 0.03
+    assert "at [0, 128]" in wrong(got, want, tolerance)
+
+
 def test_few_elements_average_no_rounding_away() -> None:
     off = 1.0 + 2**-8  # one rounding to bf16, twice the relative tolerance
     tight = Tolerance(rtol=2**-7, rel_l2=2**-9)

@@ -28,8 +28,12 @@ class BlockScaledMm(Operator):
 
     constants = ("b", "b_scales")
     fuzz = {
-        **{"n": "= _n_groups * group_n", "k": "= _k_groups * group_k", "_n_groups": (1, 4), "_k_groups": (1, 6)},
-        **{"group_n": [128, 32, 1], "group_k": [128, 64]},
+        "n": "= _n_groups * group_n",
+        "k": "= _k_groups * group_k",
+        "_n_groups": (1, 4),
+        "_k_groups": (1, 6),
+        "group_n": [128, 32, 1],
+        "group_k": [128, 64],
     }
 
     @property

@@ -44,8 +44,8 @@ class Fp8BlockscaleFusedMoe(Operator):
         "_wide": (1, 3),
     }
     # Production kernels quantise silu(gate) * up to fp8 again, group by group, which alone is about 2.2e-2; those that do not
-    # meet 1e-2. The torch provider does too: beside one that does not, kernels that do would look twice as far off as they may.
-    tolerance = {"out": Tolerance(rtol=1e-2, rms=3e-1, rel_l2=4e-2)}
+    # meet 1e-2. torch does not, and is no measure for them.
+    tolerance = {"out": Tolerance(rtol=1e-2, rms=3e-1, rel_l2=4e-2, peer=False)}
     # As in fused_moe, a huge channel leaves tokens of sizes that no one bound fits.
     edges = ("zeros",)
 

@@ -30,7 +30,7 @@ class FusedMoe(Operator):
     constants = ("w1", "w2")
     # Of narrow tokens and experts few terms decide the size of an output, and the largest are far above the root mean square.
     fuzz = {
-        "hidden": (48, 160),
+        "hidden": (48, 128),
         "intermediate": (48, 160),
         "experts": (1, 24),
         "top_k": "= 1 + _others % experts",
