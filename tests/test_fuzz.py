@@ -86,7 +86,7 @@ def test_an_operator_without_a_legal_shape() -> None:
         smallest_failure(Impossible, lambda _: None, 20, seed=0)
 
 
-class Ragged(Operator):
+class Jagged(Operator):
     """Every kind of dimension."""
 
     lens: Lengths
@@ -100,7 +100,7 @@ class Ragged(Operator):
 
 
 def test_ranges_choices_and_formulas() -> None:
-    found = drawn(Ragged, 100, seed=5)
+    found = drawn(Jagged, 100, seed=5)
     assert {op.wide for op in found} == {8, 24} and {op.pages for op in found} == {16, 64}  # type: ignore[attr-defined]
     lens = [op.lens for op in found]  # type: ignore[attr-defined]
     assert {size for one in lens for size in one} == {2, 3, 4, 5} and {len(one) for one in lens} >= {1, 6}

@@ -34,6 +34,7 @@ HARDWARE = Hardware(
     link=450e9,
     launch_floor=2.3e-6,
     match=("NVIDIA H20",),
+    fp8_encoding="fp8_e4m3fnuz",
     source="https://example.com",
     derived=True,
     driver=DriverFacts(capability="9.0", boost=1.98e9, memory_clock=2.6e9, memory_bus=5120),
@@ -55,7 +56,9 @@ CASE = Planned(
     label="heads2",
     tags=("decode",),
     importance=0.25,
-    provenance=Provenance(id=3, framework="vLLM", tp=4, calls=5, trace_us=1.5, production_us=2.5, library="aiter", note="n"),
+    provenance=Provenance(
+        id=3, recovers=2, framework="vLLM", tp=4, calls=5, trace_us=1.5, production_us=2.5, library="aiter", note="n"
+    ),
     where="shapes/a.toml:7",
     provider="torch",
 )

@@ -50,7 +50,7 @@ def test_the_wheel_has_data_types_and_licence(wheel: Path) -> None:
 
 def test_installed_shapes_are_the_wheels_own(installed: Path) -> None:
     listed = dsbench(installed, "shapes", "block_scaled_mm")
-    assert listed.rstrip().endswith("24 cases")
+    assert listed.rstrip().endswith("30 cases")
     assert f"{installed.name}/pytest_dsbench/data/shapes/gemm/" in listed
     assert str(ROOT / "shapes") not in listed
 

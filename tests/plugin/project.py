@@ -33,7 +33,6 @@ class Doubled(Operator):
 
     tolerance = {"out": Tolerance(rtol=1e-2)}
     edges = ()
-    fuzz = {"columns": (1, 100)}
 
     def work(self):
         size = nbytes(self.dtype, self.rows * self.columns)

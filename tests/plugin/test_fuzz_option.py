@@ -9,6 +9,9 @@ pytest.importorskip("hypothesis", reason="hypothesis draws the shapes")
 
 #: Wrong in its last column as soon as that is the 38th or a later one.
 NARROW = """
+    Doubled.fuzz = {"columns": (1, 100)}
+
+
     @Doubled.provider("narrow", devices=("cpu",))
     def narrow(op, x):
         def launch():

@@ -22,7 +22,7 @@ def refused(found: Outcome, sentence: str) -> None:
 
 
 def test_unknown_provider(project: Project) -> None:
-    known = "flashinfer, good, sgl_kernel, torch, torch_compile, triton"
+    known = "fla, flag_gems, flashinfer, good, liger_kernel, sgl_kernel, torch, torch_compile, triton, vllm"
     found = project.doubled().run("--dsbench-provider=torch,trition")
     refused(found, f"--dsbench-provider: unknown provider 'trition'; did you mean 'triton'? known: {known}")
 

@@ -106,7 +106,7 @@ def test_faster_than_light(project: Project) -> None:
     assert (found.code, found.counts) == (1, {"failed": 1})
     (record,) = project.records()
     assert record.status == "invalid"
-    assert "sum       own          0     1     0" in found.text
+    assert "sum       own           -     0     1     0" in found.text
 
 
 def test_a_roof_of_this_cpu_that_was_beaten_is_measured_again_before_anybody_is_blamed(project: Project) -> None:
