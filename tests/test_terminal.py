@@ -129,7 +129,10 @@ def test_notes_and_reasons_are_counted_once() -> None:
         case(0.5, "throttled", reason="7 of 9 batches discarded: held down by power or heat 7x; shown, never gated"),
         case(status="failed", reason="wrong, and said so elsewhere", notes=("hot: fits",)),
     ]
-    lines = summary(*found, header=HEADER.replace(absent=("triton needs triton",), notes=("the flush does not work",)))
+    lines = summary(
+        *found,
+        header=HEADER.replace(absent=("triton: needs it", "fla: cuda only", "b: needs it"), notes=("the flush does not work",)),
+    )
     assert lines[lines.index("") + 3 :] == [
         "",
         "   5 cases: hot: fits",
@@ -139,7 +142,8 @@ def test_notes_and_reasons_are_counted_once() -> None:
         "   5 cases skipped: T_SOL over the budget of 0.5 s",
         "   2 cases skipped: memory over the budget of 2.00 GiB",
         "   1 case skipped: no reason",
-        "skipped: triton needs triton",
+        "skipped: b, triton: needs it",
+        "skipped: fla: cuda only",
         "the flush does not work",
     ]
 

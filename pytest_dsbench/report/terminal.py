@@ -25,7 +25,7 @@ def summary_lines(found: Sequence[Measurement], header: Header, verbose: bool) -
     lines += _operators(found)
     if scored := _score(found):
         lines += ["", *scored]
-    remarks = [*_remarks(found), *(f"skipped: {sentence}" for sentence in header.absent), *header.notes]
+    remarks = [*_remarks(found), *_absent(header.absent), *header.notes]
     if remarks:
         lines += ["", *remarks]
     return [*lines, "", *_ran(found)] if any(one.ran for one in found) else lines
@@ -88,6 +88,15 @@ def _remarks(found: Sequence[Measurement]) -> list[str]:
     lines = [f"{_cases_of(count)}: {note}" for note, count in notes.most_common()]
     lines += [f"{_cases_of(count)}: {reason}" for reason, count in ungated.most_common()]
     return lines + [f"{_cases_of(count)} skipped: {reason}" for reason, count in skips.most_common()]
+
+
+def _absent(sentences: Sequence[str]) -> list[str]:
+    """One line for all providers that are missing for the same reason."""
+    names: dict[str, list[str]] = {}
+    for sentence in sentences:
+        name, _, reason = sentence.partition(": ")
+        names.setdefault(reason, []).append(name)
+    return [f"skipped: {', '.join(sorted(group))}: {reason}" for reason, group in names.items()]
 
 
 def _cases_of(count: int) -> str:

@@ -32,7 +32,8 @@ def test_a_provider_that_is_not_installed_is_shown_once(project: Project) -> Non
 
 
 def test_skipped_cases_are_counted_by_their_reason(project: Project) -> None:
-    found = project.doubled(shapes='operator = "doubled"\ncase = [{ rows = [16, 64, 100000000] }, { rows = 90000000 }]\n').check()
+    project.doubled(shapes='operator = "doubled"\ncase = [{ rows = [16, 64, 100000000] }, { rows = 90000000 }]\n')
+    found = project.check("--dsbench-budget=100s,1GiB")
     assert found.counts == {"passed": 2, "skipped": 2}
     assert "   2 cases skipped: memory over the budget of 1.00 GiB" in found.lines
     assert [one.status for one in project.records()] == ["checked", "checked", "skipped", "skipped"]
