@@ -317,6 +317,15 @@ def test_codes_one_apart_are_right_where_they_are_few(dtype: torch.dtype) -> Non
 
 
 @pytest.mark.parametrize("dtype", FP8)
+def test_a_wrong_code_far_down_is_named(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distances, "_CHUNK", 1)
+    want = torch.zeros(300, 40, dtype=torch.uint8)
+    got = want.clone()
+    got[259, 7] = 9
+    assert wrong(got.view(dtype), want.view(dtype), SHARE).startswith("code 9 steps from the reference at [259, 7]")
+
+
+@pytest.mark.parametrize("dtype", FP8)
 @pytest.mark.parametrize(("code", "other", "steps"), [(10, 12, 2), (0x90, 0x8E, 2), (1, 0x81, 2), (0x70, 0xF0, 224)])
 def test_codes_two_apart_are_wrong(dtype: torch.dtype, code: int, other: int, steps: int) -> None:
     sentence = f"code {steps} steps from the reference at [0, 1]; at most one step is allowed"

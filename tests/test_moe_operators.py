@@ -1,5 +1,6 @@
 """Routing: that the work is counted from the ids really drawn, and the lists and sums against plain Python."""
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -72,6 +73,14 @@ def test_every_content_routes_otherwise(name: str) -> None:
     assert not torch.equal(first.flatten().bincount(minlength=16), second.flatten().bincount(minlength=16))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_tokens_of_an_expert_lie_apart(name: str) -> None:
+    ids = make(routed(name, 61, 16, 3), "cpu", 0)["topk_ids"]
+    assert int((ids[1:].sort().values == ids[:-1].sort().values).all(-1).sum()) < 6
+    runs = [(ids == expert).any(-1).nonzero().flatten().diff() for expert in range(16)]
+    assert any(bool((gaps > 1).any()) and bool((gaps == 1).sum() < len(gaps) // 2) for gaps in runs)
+
+
 @given(st.integers(1, 3000), st.integers(1, 200), st.data())
 @settings(max_examples=80, deadline=None)
 def test_loads_are_those_of_distinct_experts_per_token(tokens: int, experts: int, data: st.DataObject) -> None:
@@ -80,6 +89,13 @@ def test_loads_are_those_of_distinct_experts_per_token(tokens: int, experts: int
     assert len(found) == experts and sum(found) == tokens * top_k
     assert min(found) >= 0 and max(found) <= tokens
     assert top_k <= active(tokens, experts, top_k) <= experts
+
+
+def test_loads_of_every_small_routing() -> None:
+    for tokens, experts in product(range(1, 9), range(1, 17)):
+        for top_k in range(1, experts + 1):
+            found = loads(tokens, experts, top_k)
+            assert sum(found) == tokens * top_k and min(found) >= 0 and max(found) <= tokens, (tokens, experts, top_k)
 
 
 @pytest.mark.parametrize(("tokens", "experts", "top_k"), [(4195, 128, 8), (30, 4000, 4), (500, 64, 48)])
