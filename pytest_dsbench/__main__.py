@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import msgspec
 from . import runs
 from .dims import describe, read_dims
 from .hardware import named, sheets
-from .mistake import Mistake
+from .mistake import Mistake, unknown
 from .operators import everything, find
 from .plan import sheet
 from .report.bounds import hardware_lines, roofline_lines
@@ -22,8 +23,12 @@ from .shapes import bundled, load
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit code: 0, or 2 after a mistake, which is one sentence on stderr."""
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given, rest = parser.parse_known_args(arguments)
     try:
+        if rest:
+            what = f"argument of {given.name}" if given.name else "argument"
+            raise Mistake(unknown(what, rest[0].partition("=")[0], given.options))
         for line in given.command(given):
             print(line)
         sys.stdout.flush()
@@ -38,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dsbench", description="Kernels against the speed of light of the hardware.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="name", metavar="COMMAND")
 
     hardware = commands.add_parser("hardware", help="all data sheets with their ridge points, and the measured roof of this CPU")
     hardware.add_argument("--measure", action="store_true", help="measure this CPU's roof again")
@@ -63,7 +68,14 @@ def _parser() -> argparse.ArgumentParser:
 
     operators = commands.add_parser("operators", help="all operators with their dimensions and providers")
     operators.set_defaults(command=_operators)
+    parser.set_defaults(command=_nothing, options=list(commands.choices))
+    for command in commands.choices.values():
+        command.set_defaults(options=set(re.findall(r"--[a-z-]+", command.format_help())))
     return parser
+
+
+def _nothing(given: argparse.Namespace) -> list[str]:
+    raise Mistake(f"expected a command: {', '.join(given.options)}; dsbench --help says what each does")
 
 
 def _hardware(given: argparse.Namespace) -> list[str]:

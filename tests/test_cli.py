@@ -175,11 +175,27 @@ def test_operators(dsbench: Dsbench) -> None:
 # -- the process --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("arguments", "code"), [((), 2), (("nothing",), 2), (("--help",), 0), (("roofline",), 2)])
+@pytest.mark.parametrize(("arguments", "code"), [(("nothing",), 2), (("--help",), 0), (("roofline",), 2)])
 def test_usage(dsbench: Dsbench, arguments: tuple[str, ...], code: int) -> None:
     found, out, err = dsbench(*arguments)
     assert found == code
     assert (out if code == 0 else err)[0].startswith("usage: dsbench")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "dsbench: expected a command: hardware, roofline, shapes, "),
+        (("--measure",), "dsbench: unknown argument '--measure'; known: hardware, "),
+        (
+            ("score", "--publised=x"),
+            "dsbench: unknown argument of score '--publised'; did you mean '--published'? known: --help, --provider, --published",
+        ),
+    ],
+)
+def test_mistyped_arguments(dsbench: Dsbench, arguments: tuple[str, ...], sentence: str) -> None:
+    code, out, (line,) = dsbench(*arguments)
+    assert (code, out) == (2, []) and line.startswith(sentence)
 
 
 def process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
