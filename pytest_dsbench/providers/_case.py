@@ -22,6 +22,12 @@ def half(what: str, dtype: str) -> None:
     only(dtype in _HALF, f"{what} takes bf16 and fp16, not {dtype}")
 
 
+def chunked(library: str, chunk: int, key_dim: int) -> None:
+    """Raises Unsupported where the chunked kernels of the delta rule, the same in fla and in what was made of it, do not fit."""
+    only(chunk in (16, 32, 64, 128), f"{library}'s chunked kernels take chunks of 16, 32, 64 or 128 tokens, not {chunk}")
+    only(key_dim <= 256, f"{library}'s chunked kernels take keys of at most 256 columns, not {key_dim}")
+
+
 def capability(x: "Tensor") -> tuple[int, int]:
     """The compute capability of the GPU that holds `x`."""
     import torch

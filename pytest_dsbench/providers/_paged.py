@@ -1,10 +1,31 @@
-"""What the providers of paged attention share: the pages of each sequence, as libraries want to be told of them."""
+"""What the providers of paged caches share: the pages of each sequence, as libraries want to be told of them, and writes."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ..operator import Launch
+
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def cache_writer(
+    write: Callable[..., object],
+    key: "Tensor",
+    value: "Tensor",
+    key_cache: "Tensor",
+    value_cache: "Tensor",
+    slot_mapping: "Tensor",
+) -> Launch:
+    """A launch of vLLM's reshape_and_cache_flash, or of a kernel with its arguments."""
+    # For caches of fp8, which these are not.
+    scale = key.new_ones(1).float()
+
+    def launch() -> tuple["Tensor", "Tensor"]:
+        write(key, value, key_cache, value_cache, slot_mapping, "auto", scale, scale)
+        return key_cache, value_cache
+
+    return launch
 
 
 def page_ids(table: "Tensor", pages: Sequence[int]) -> tuple["Tensor", Callable[[], object]]:

@@ -12,7 +12,7 @@ from ..operators.gated_rms_norm import GatedRmsNorm
 from ..operators.l2_norm import L2Norm
 from ..operators.layer_norm import LayerNorm
 from ..operators.rms_norm import RmsNorm
-from ._case import only
+from ._case import chunked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,7 +126,7 @@ def _chunk_gated_delta_rule_state(
     """A launch turns the natural logarithms of g into binary ones, an elementwise kernel, and gathers and scatters the states."""
     from fla.ops.common.chunk_delta_h import chunk_gated_delta_rule_fwd_h
 
-    _chunked(op.chunk, op.key_dim)
+    chunked("fla", op.chunk, op.key_dim)
     binary = g.new_empty(g.shape)
 
     def launch() -> tuple["Tensor", "Tensor", "Tensor"]:
@@ -149,7 +149,7 @@ def _chunk_delta_rule_output(op: ChunkDeltaRuleOutput, q: "Tensor", k: "Tensor",
     """A launch turns the natural logarithms of g into binary ones, an elementwise kernel."""
     from fla.ops.common.chunk_o import chunk_fwd_o
 
-    _chunked(op.chunk, op.key_dim)
+    chunked("fla", op.chunk, op.key_dim)
     binary = g.new_empty(g.shape)
     return lambda: chunk_fwd_o(q, k, v, h, g=_binary(g, binary), chunk_size=op.chunk)
 
@@ -159,8 +159,3 @@ def _binary(g: "Tensor", out: "Tensor") -> "Tensor":
     import torch
 
     return torch.mul(g, _LOG2_E, out=out)
-
-
-def _chunked(chunk: int, key_dim: int) -> None:
-    only(chunk in (16, 32, 64, 128), f"fla's chunked kernels take chunks of 16, 32, 64 or 128 tokens, not {chunk}")
-    only(key_dim <= 256, f"fla's chunked kernels take keys of at most 256 columns, not {key_dim}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from ...operator import Launch
 from ...operators.chunk_delta_rule_output import ChunkDeltaRuleOutput
 from ...operators.chunk_gated_delta_rule_state import ChunkGatedDeltaRuleState
-from .._case import only
+from .._case import chunked
 from . import NEEDS, with_block_pointers
 
 if TYPE_CHECKING:
@@ -51,6 +51,5 @@ def _chunk_delta_rule_output(op: ChunkDeltaRuleOutput, q: "Tensor", k: "Tensor",
 
 
 def _chunked(chunk: int, key_dim: int) -> None:
-    only(chunk in (16, 32, 64, 128), f"flag_gems's chunked kernels take chunks of 16, 32, 64 or 128 tokens, not {chunk}")
-    only(key_dim <= 256, f"flag_gems's chunked kernels take keys of at most 256 columns, not {key_dim}")
+    chunked("flag_gems", chunk, key_dim)
     with_block_pointers("flag_gems's chunked delta rule")

@@ -7,6 +7,7 @@ from ...operators.paged_attention_decode import PagedAttentionDecode
 from ...operators.reshape_and_cache import ReshapeAndCache
 from ...operators.unified_attention import UnifiedAttention
 from .._case import only
+from .._paged import cache_writer
 from . import NEEDS
 
 if TYPE_CHECKING:
@@ -22,14 +23,7 @@ def _reshape_and_cache(
 ) -> Launch:
     from vllm._custom_ops import reshape_and_cache_flash
 
-    # For caches of fp8, which these are not.
-    scale = key.new_ones(1).float()
-
-    def launch() -> tuple["Tensor", "Tensor"]:
-        reshape_and_cache_flash(key, value, key_cache, value_cache, slot_mapping, "auto", scale, scale)
-        return key_cache, value_cache
-
-    return launch
+    return cache_writer(reshape_and_cache_flash, key, value, key_cache, value_cache, slot_mapping)
 
 
 @UnifiedAttention.provider("vllm", needs=NEEDS)
