@@ -4,33 +4,22 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
-import msgspec
-
-from . import runs
-from .dims import describe, read_dims
-from .hardware import named, sheets
+from .commands import bounds, score
 from .mistake import Mistake, unknown
-from .operators import everything, find
-from .plan import sheet
-from .report.bounds import hardware_lines, roofline_lines
-from .report.table import table
-from .roofline import bound
-from .shapes import bundled, load
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. Returns the exit code: 0, or 2 after a mistake, which is one sentence on stderr."""
+    """The command line. Returns the exit code: a command's own, or 2 after a mistake, which is one sentence on stderr."""
     parser = _parser()
     given, rest = parser.parse_known_args(arguments)
+    code = 0
     try:
         if rest:
             what = f"argument of {given.name}" if given.name else "argument"
             raise Mistake(unknown(what, rest[0].partition("=")[0], given.options))
-        for line in given.command(given):
-            print(line)
+        code = _print(given.command(given))
         sys.stdout.flush()
     except Mistake as error:
         print(f"dsbench: {error}", file=sys.stderr)
@@ -38,36 +27,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; what is still buffered must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return code
+
+
+def _print(lines: Iterable[str]) -> int:
+    """Prints the lines of a command as they come. A command that is a generator returns its exit code; all others succeed."""
+    source = iter(lines)
+    while True:
+        try:
+            print(next(source))
+        except StopIteration as end:
+            return end.value or 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dsbench", description="Kernels against the speed of light of the hardware.")
     commands = parser.add_subparsers(dest="name", metavar="COMMAND")
-
-    hardware = commands.add_parser("hardware", help="all data sheets with their ridge points, and the measured roof of this CPU")
-    hardware.add_argument("--measure", action="store_true", help="measure this CPU's roof again")
-    hardware.set_defaults(command=_hardware)
-
-    roofline = commands.add_parser("roofline", help="bytes, FLOP, regime and T_SOL of one shape on some devices, side by side")
-    roofline.add_argument("operator")
-    roofline.add_argument("dims", nargs="*", metavar="dim=value", help="such as tokens=4096 dtype=bf16 seq_lens=720,1200")
-    roofline.add_argument("--hw", default=None, metavar="NAMES", help="comma-separated sheets or .toml files (default: all)")
-    roofline.set_defaults(command=_roofline)
-
-    shapes = commands.add_parser("shapes", help="the cases of the shape files")
-    shapes.add_argument("operator", nargs="?", help="one operator's cases only")
-    shapes.add_argument("--path", action="append", type=Path, help="shape files or folders (default: those of the package)")
-    shapes.set_defaults(command=_shapes)
-
-    score = commands.add_parser("score", help="importance-weighted efficiency of a run, or of the published production times")
-    score.add_argument("run", nargs="?", type=Path, metavar="RUN", help="a run file")
-    score.add_argument("--published", action="store_true", help="the published times against the published bounds")
-    score.add_argument("--provider", metavar="NAME", help="this provider alone (default: each case by its fastest)")
-    score.set_defaults(command=_score)
-
-    operators = commands.add_parser("operators", help="all operators with their dimensions and providers")
-    operators.set_defaults(command=_operators)
+    for group in (bounds, score):
+        group.add(commands)
     parser.set_defaults(command=_nothing, options=list(commands.choices))
     for command in commands.choices.values():
         command.set_defaults(options=set(re.findall(r"--[a-z-]+", command.format_help())))
@@ -76,72 +53,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _nothing(given: argparse.Namespace) -> list[str]:
     raise Mistake(f"expected a command: {', '.join(given.options)}; dsbench --help says what each does")
-
-
-def _hardware(given: argparse.Namespace) -> list[str]:
-    found = list(sheets().values())
-    try:
-        from . import peaks
-
-        cpu = peaks.measure() if given.measure else peaks.cached()
-    except ModuleNotFoundError as error:
-        cpu, note = None, f"this CPU's roof: measuring it needs {error.name}; install pytest-dsbench[torch]"
-    else:
-        note = f"cpu: {cpu.source}" if cpu else "this CPU's roof is not measured yet; dsbench hardware --measure does it"
-    return [*hardware_lines([*found, cpu] if cpu else found), "", note]
-
-
-def _roofline(given: argparse.Namespace) -> list[str]:
-    operator = find(given.operator)
-    op = operator.build(read_dims(operator, given.dims))
-    work = op.work()
-    if given.hw:
-        chosen = [sheet("cpu") if name == "cpu" else named(name) for name in map(str.strip, given.hw.split(","))]
-    else:
-        chosen = [one for one in sheets().values() if all(unit in one.peak for unit in work.flop)]
-    lines = roofline_lines(f"{op.name} {describe(op)}", work, [(one, bound(work, one)) for one in chosen])
-    lacking = [] if given.hw else sorted(sheets().keys() - {one.name for one in chosen})
-    return [*lines, f"no bound on {', '.join(lacking)}: no peak for {', '.join(work.flop)}"] if lacking else lines
-
-
-def _shapes(given: argparse.Namespace) -> Iterator[str]:
-    if given.operator:
-        find(given.operator)
-    found = load(given.path or [bundled()], Path.cwd())
-    cases = [case for case in found.cases if given.operator in (None, case.op.name)]
-    rows = [[one.op.name, one.label, ",".join(one.tags) or "-", one.provenance.framework or "-", one.where] for one in cases]
-    yield from table(["operator", "case", "tags", "from", "where"], rows, left=5)
-    yield f"{len(cases)} cases"
-    if found.broken:
-        raise Mistake("\n".join(str(one) for one in found.broken))
-
-
-def _score(given: argparse.Namespace) -> list[str]:
-    from . import score
-    from .report.score import importances, published_lines, score_lines
-
-    if given.published == (given.run is not None):
-        raise Mistake("score: expected a run file or --published, such as `dsbench score runs/20261121T101031Z-h200.jsonl`")
-    known = load([bundled()]).cases
-    if given.published:
-        return published_lines(known, measured=named("xpu_a"), other=named("h20"))
-    run = runs.read(given.run)
-    for complaint in run.complaints:
-        print(f"dsbench: {complaint}", file=sys.stderr)
-    return score_lines(score.entries(run.measurements, given.provider), importances(known))
-
-
-def _operators(_: argparse.Namespace) -> list[str]:
-    from . import providers
-
-    known = everything()
-    providers.load()
-    rows = []
-    for name, operator in sorted(known.items()):
-        fields = msgspec.structs.fields(operator)
-        dims = [f.name if f.default is msgspec.NODEFAULT else f"{f.name}={f.default}" for f in fields]
-        rows.append([name, " ".join(dims), " ".join(operator.providers)])
-    return table(["operator", "dimensions", "providers"], rows, left=3)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ FLOORS = [
         " runner fuzz providers jobs assemble",
         "runs score",
         "report",
-        "plugin session fixture bridge recorder broken planning workers __main__",
+        "plugin session fixture bridge recorder broken planning workers commands __main__",
     )
 ]
 #: The public names import from every floor, lazily; `plan.sheet` measures the CPU when it is asked to, and only then.
