@@ -55,7 +55,7 @@ class Dsbench:
             case Fuzz(operator=operator, provider=provider, draws=draws):
                 self._keep(fuzz.measure(self._rig(), operator, provider, draws, self._where()))
             case Job(case=case, provider=Provider() as provider):
-                self._run(planned(case, provider.name), case.op, provider)
+                self._run(planned(case, provider.name, self._bench()), case.op, provider)
             case _:
                 pytest.fail(
                     "dsbench.measure() is for benches made by bench(Operator); a bench by hand calls dsbench(...)", pytrace=False
@@ -95,7 +95,12 @@ class Dsbench:
             tags=tuple(mark.name for mark in self._item.iter_markers() if mark.name != "parametrize"),
             where=self._where(),
             provider="own",
+            bench=self._bench(),
         )
+
+    def _bench(self) -> str:
+        """`path::function` of the bench."""
+        return self._item.nodeid.partition("[")[0]
 
     def _where(self) -> str:
         path, line, _ = self._item.location

@@ -16,7 +16,10 @@ LIGHT = 0.97
 #: What the note of a case begins with whose time is that of launches.
 FLOOR_BOUND = "floor-bound"
 
-Status = Literal["passed", "failed", "skipped", "invalid", "checked", "noisy_host", "throttled"]
+#: Version of the lines of a run file. 1 had no `bench`, no verdicts, and no crashed or timed-out cases.
+VERSION = 2
+
+Status = Literal["passed", "failed", "skipped", "invalid", "checked", "noisy_host", "throttled", "crashed", "timed_out"]
 
 
 class Correctness(Record):
@@ -44,6 +47,8 @@ class Planned(Record):
     #: `path:line` of the shape row or of the bench
     where: str
     provider: str
+    #: `path::function` of the bench, relative to the root folder; empty in files of version 1
+    bench: str = ""
 
     @property
     def name(self) -> str:
@@ -51,8 +56,8 @@ class Planned(Record):
         return f"{self.operator}{f'[{self.label}]' if self.label else ''} {self.provider}"
 
 
-def planned(case: Case, provider: str) -> Planned:
-    """The Planned of a case of a shape file."""
+def planned(case: Case, provider: str, bench: str = "") -> Planned:
+    """The Planned of a case of a shape file, run by the bench `path::function`."""
     return Planned(
         operator=case.op.name,
         # As they will be read back: lists, where the operator has tuples.
@@ -63,6 +68,7 @@ def planned(case: Case, provider: str) -> Planned:
         provenance=case.provenance,
         where=case.where,
         provider=provider,
+        bench=bench,
     )
 
 
@@ -70,7 +76,7 @@ class Measurement(Record, tag_field="kind", tag="case"):
     """The outcome of one planned case."""
 
     #: version of the format
-    v: int = 1
+    v: int = VERSION
     case: Planned
     status: Status
     #: why it was not passed, in one sentence
@@ -106,4 +112,4 @@ class Measurement(Record, tag_field="kind", tag="case"):
     @property
     def ok(self) -> bool:
         """False where the bench must fail."""
-        return self.status not in ("failed", "invalid")
+        return self.status not in ("failed", "invalid", "crashed", "timed_out")

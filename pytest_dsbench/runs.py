@@ -13,11 +13,9 @@ import msgspec
 
 from .environment import Environment
 from .hardware.sheet import Hardware
-from .measurement import Measurement
+from .measurement import VERSION, Measurement
 from .mistake import Mistake
 from .record import Record, from_line, to_line
-
-VERSION = 1
 
 
 class Header(Record, tag_field="kind", tag="run"):

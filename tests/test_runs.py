@@ -61,6 +61,7 @@ CASE = Planned(
     ),
     where="shapes/a.toml:7",
     provider="torch",
+    bench="benches/bench_attention.py::bench_attention_forward",
 )
 MEASUREMENT = Measurement(
     case=CASE,
@@ -100,7 +101,7 @@ def test_a_run(tmp_path: Path) -> None:
     found = read(path)
     assert found == runs.Run(path=str(path), header=HEADER, measurements=(MEASUREMENT, other), end=END)
     assert [json.loads(line)["kind"] for line in path.read_text().splitlines()] == ["run", "case", "case", "end"]
-    assert {json.loads(line)["v"] for line in path.read_text().splitlines()} == {1}
+    assert {json.loads(line)["v"] for line in path.read_text().splitlines()} == {2}
 
 
 def fields(record: Record) -> dict[str, Any]:
@@ -162,13 +163,21 @@ def test_bad_lines_stop_no_good_ones(tmp_path: Path) -> None:
 def test_a_newer_version(tmp_path: Path) -> None:
     path = written(tmp_path, MEASUREMENT)
     lines = path.read_bytes().splitlines()
-    newer = json.dumps({"v": 2, "kind": "case", "surprise": True}).encode()
+    newer = json.dumps({"v": 3, "kind": "case", "surprise": True}).encode()
     path.write_bytes(b"\n".join([lines[0], newer, lines[1]]))
     found = read(path)
     assert found.measurements == (MEASUREMENT,)
     assert found.complaints == (
-        f"{path}:2: format version 2 is newer than 1, the newest this version reads; update pytest-dsbench",
+        f"{path}:2: format version 3 is newer than 2, the newest this version reads; update pytest-dsbench",
     )
+
+
+def test_an_older_version() -> None:
+    """A real file of version 1."""
+    found = read(Path(__file__).parent / "data" / "run_v1.jsonl")
+    assert found.complaints == () and found.header is not None and found.end is not None
+    (case,) = found.measurements
+    assert (case.v, case.status, case.case.bench) == (1, "passed", "")
 
 
 def test_runs_that_begin_in_the_same_second(tmp_path: Path) -> None:
@@ -209,6 +218,8 @@ def test_every_bundled_case_can_be_planned_and_stored(tmp_path: Path) -> None:
     assert first.name == f"{cases[0].op.name}[{cases[0].label}] torch" and first.where == cases[0].where
 
 
-@pytest.mark.parametrize("status", ["passed", "failed", "skipped", "invalid", "checked", "noisy_host", "throttled"])
+@pytest.mark.parametrize(
+    "status", ["passed", "failed", "skipped", "invalid", "checked", "noisy_host", "throttled", "crashed", "timed_out"]
+)
 def test_which_statuses_fail_a_bench(status: Any) -> None:
-    assert MEASUREMENT.replace(status=status).ok == (status not in ("failed", "invalid"))
+    assert MEASUREMENT.replace(status=status).ok == (status not in ("failed", "invalid", "crashed", "timed_out"))
