@@ -30,6 +30,10 @@ class Anchors(Record):
     #: what computed: "triton fma" or "torch matmul"
     compute_kind: str
 
+    def of(self, by: str) -> float:
+        """Seconds of the anchor of a case that is bound by "memory" or "compute"."""
+        return self.compute_seconds if by == "compute" else self.copy_seconds
+
 
 def measure(device: str, llc: float) -> Anchors:
     """The anchors of `device` ("cpu", "cuda", "cuda:1"), whose last-level cache has `llc` bytes; 10 to 40 ms.
@@ -62,10 +66,10 @@ def _cpu_buffers(size: int) -> tuple[Any, Any]:
 
 
 def _best(call: Callable[[], object]) -> float:
-    """The shortest of a few calls, within about 10 ms: on a shared host the minimum repeats, as in the CPU clock."""
+    """The shortest of a few calls, within about 30 ms: on a shared host the minimum repeats, as in the CPU clock."""
     call()
     best, started, calls = float("inf"), _now(), 0
-    while calls < 3 or (calls < _FEW and _now() - started < 0.010):
+    while calls < 3 or (calls < _FEW and _now() - started < 0.030):
         began = _now()
         call()
         best = min(best, _now() - began)

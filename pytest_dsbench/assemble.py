@@ -6,6 +6,7 @@ import torch
 
 from . import environment, peaks
 from .anchors import measure as measure_anchors
+from .clock import Clock, Collect, collect
 from .clock.cpu import CpuClock
 from .hardware import detect, named
 from .hardware.device import device as find_device
@@ -22,27 +23,33 @@ CPU_BUDGET = (0.1, 2.0**30)
 _FLUSHED = 0.9
 
 
-def rig(options: Options) -> Rig:
-    """The rig of this process. Raises Mistake where --dsbench-hw names another device than the one that is here."""
+def rig(options: Options, collect: Collect = collect, sheet: Hardware | None = None, lock: bool = True) -> Rig:
+    """The rig of this process. Raises Mistake where --dsbench-hw names another device than the one that is here.
+
+    `collect` draws the samples. `sheet` stands for that of a CPU, which is measured otherwise. Without `lock` the GPU is held by
+    whoever started this process.
+    """
     # Neither choice is a provider's to make, and both change times and errors: they are the same for all of them.
     torch.backends.cuda.matmul.allow_tf32 = False
-    return _gpu(options) if options.hw != "cpu" and torch.cuda.is_available() else _cpu(options)
+    if options.hw != "cpu" and torch.cuda.is_available():
+        return _gpu(options, collect, lock)
+    return _cpu(options, collect, sheet)
 
 
-def _cpu(options: Options) -> Rig:
+def _cpu(options: Options, collect: Collect, sheet: Hardware | None) -> Rig:
     if options.clock != "auto":
         raise Mistake(f"--dsbench-clock={options.clock} is a way to time a GPU; the device here is the CPU, which has one clock")
     torch.set_num_threads(peaks.cores())
     peaks.keep_heap()
     return Rig(
         device="cpu",
-        hardware=_cpu_sheet(options),
+        hardware=sheet or _cpu_sheet(options),
         environment=environment.read("cpu"),
-        clock=CpuClock() if options.timed else None,
+        clock=CpuClock(collect=collect) if options.timed else None,
         cache=float(peaks.last_level_cache()),
         cold=options.cold,
         budget=options.budget or CPU_BUDGET,
-        raise_roof=peaks.measure if options.hw in (None, "cpu") else None,
+        raise_roof=peaks.measure if options.hw in (None, "cpu") and sheet is None else None,
     )
 
 
@@ -54,8 +61,7 @@ def _cpu_sheet(options: Options) -> Hardware:
     return sheet if sheet.kind == "cpu" else detect.resolve(options.hw, find_device())
 
 
-def _gpu(options: Options) -> Rig:
-    from .clock.cuda import CudaClock
+def _gpu(options: Options, collect: Collect, lock: bool) -> Rig:
     from .clock.probes import hot_cold_ratio, side_stream_note
 
     device = find_device()
@@ -63,7 +69,8 @@ def _gpu(options: Options) -> Rig:
     index = device.index or 0
     # One timing run at a time on a GPU; the lock is held until this process ends.
     resources = ExitStack()
-    resources.enter_context(device_lock(device.uuid or f"gpu{index}", shared=not options.timed))
+    if lock:
+        resources.enter_context(device_lock(device.uuid or f"gpu{index}", shared=not options.timed))
     nvml = Nvml.open(device.uuid or index)
     cache = float(device.l2 or hardware.l2 or 0)
     notes = [] if nvml else ["pynvml is not installed: clocks and throttling could not be watched"]
@@ -76,7 +83,7 @@ def _gpu(options: Options) -> Rig:
         device="cuda",
         hardware=hardware.replace(launch_floor=floor),
         environment=environment.read("cuda"),
-        clock=CudaClock(index, cache, mode=options.clock, cold=options.cold, nvml=nvml) if options.timed else None,
+        clock=_cuda_clock(options, index, cache, nvml, collect) if options.timed else None,
         cache=cache,
         budget=options.budget or (None, None),
         cold=options.cold,
@@ -84,3 +91,9 @@ def _gpu(options: Options) -> Rig:
         notes=notes,
         resources=resources,
     )
+
+
+def _cuda_clock(options: Options, index: int, cache: float, nvml: Nvml | None, collect: Collect) -> Clock:
+    from .clock.cuda import CudaClock
+
+    return CudaClock(index, cache, mode=options.clock, cold=options.cold, nvml=nvml, collect=collect)

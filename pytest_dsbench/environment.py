@@ -5,15 +5,19 @@ import os
 import platform
 import re
 import socket
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from .hardware import device as devices
 from .nvml import Nvml
 from .record import Record
+from .units import show_memory
 
 #: What must be equal between two runs. The rest is recorded only.
 _MATCHED = (
@@ -32,6 +36,10 @@ _MATCHED = (
     "affinity",
     "threads",
 )
+
+
+#: Recorded fields whose change may explain another.
+_TOLD = ("host_cpu", "python", "version")
 
 
 class Environment(Record):
@@ -75,6 +83,33 @@ class Environment(Record):
     def key(self) -> str:
         """Equal for runs that may be compared: a hash of the matched fields, stable between versions of Python."""
         return hashlib.sha256(msgspec.json.encode([(name, getattr(self, name)) for name in _MATCHED])).hexdigest()[:12]
+
+
+def differences(then: Environment, now: Environment, matched: bool = True) -> tuple[str, ...]:
+    """What is not as it was, such as "driver 570.1 -> 580.2", among the matched fields or among the others worth telling."""
+    pairs = ((name, getattr(then, name), getattr(now, name)) for name in (_MATCHED if matched else _TOLD))
+    return tuple(f"{name.replace('_', ' ')} {_shown(name, a)} -> {_shown(name, b)}" for name, a, b in pairs if a != b)
+
+
+def _shown(name: str, value: Any) -> str:
+    """A field of an environment for people."""
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    shown = {
+        "memory": lambda: show_memory(value),
+        "power_limit": lambda: f"{value:.0f} W",
+        "locked_clock": lambda: f"{value / 1e6:.0f} MHz",
+        "affinity": lambda: f"cores {_ranges(value)}",
+    }
+    return shown[name]() if name in shown else str(value)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """0, 1, 2, 5 -> "0-2,5"."""
+    runs = [[number for _, number in group] for _, group in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])]
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
 
 
 def read(device: str) -> Environment:

@@ -10,12 +10,14 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from . import bridge, fuzz, handmade
 from .handmade import DEFAULT, Handmade
 from .jobs import Fuzz, Idle, Job
-from .measurement import Measurement, Planned, planned
+from .measurement import OWN, Measurement, Planned, planned
 from .operator import Inputs, New, Provider, Tolerance
+from .report.gate import failure
 from .rig import Rig
 from .runner import measure
 from .shapes import Broken
 from .trial import Subject
+from .watch import Watch
 from .work import Work
 
 #: Names under which a result travels in `item.user_properties`: to junit, and from xdist's workers to the controller.
@@ -23,6 +25,8 @@ RECORD = "dsbench"
 #: What the first result of a process brings along: the run's header, and the node ids of what it is to produce.
 HEADER = "dsbench_run"
 PLAN = "dsbench_plan"
+#: What was measured to confirm a suspicion.
+CONFIRMATION = "dsbench_confirmation"
 
 
 class Dsbench:
@@ -33,13 +37,13 @@ class Dsbench:
         item: pytest.Item,
         benchmark: BenchmarkFixture | None,
         rig: Callable[[], Rig],
-        opening: Callable[[], list[tuple[str, object]]],
+        watch: Callable[[], Watch | None],
         job: Any,
     ):
         self._item = item
         self._benchmark = bridge.claim(benchmark) if benchmark is not None else None
         self._rig = rig
-        self._opening = opening
+        self._watch = watch
         self._job: Job | Fuzz | Idle | Broken | None = job
         #: the record, once there is one
         self.result: Measurement | None = None
@@ -94,7 +98,7 @@ class Dsbench:
             label=label.removesuffix("]") + again,
             tags=tuple(mark.name for mark in self._item.iter_markers() if mark.name != "parametrize"),
             where=self._where(),
-            provider="own",
+            provider=OWN,
             bench=self._bench(),
         )
 
@@ -107,17 +111,27 @@ class Dsbench:
         return f"{path}:{(line or 0) + 1}"
 
     def _run(self, case: Planned, subject: Subject, provider: Provider) -> Measurement:
-        result, samples = measure(self._rig(), case, subject, provider)
-        self._keep(result)
+        watch = self._watch()
+        result, samples = measure(self._rig(), case, subject, provider, watch.mode(case) if watch else None)
         if samples and self._benchmark is not None:
             bridge.feed(self._benchmark, samples, result)
+        self._keep(result)
+        if watch is not None:
+            self._gate(watch, result)
         return result
+
+    def _gate(self, watch: Watch, result: Measurement) -> None:
+        """Holds the result against the baseline; the test fails where it got slower."""
+        verdict, confirmations = watch.see(result)
+        self._item.user_properties += [(CONFIRMATION, msgspec.json.encode(one).decode()) for one in confirmations]
+        if verdict is not None and watch.fails(verdict):
+            pytest.fail(failure(verdict, watch.source), pytrace=False)
 
     def _keep(self, result: Measurement) -> None:
         """Sends the record on its way, and fails or skips the item where it has to."""
         self.result = result
         record = msgspec.json.encode(result).decode()
-        self._item.user_properties += [*self._opening(), (RECORD, record)]
+        self._item.user_properties.append((RECORD, record))
         if result.status == "skipped":
             pytest.skip(result.reason or "")
         if not result.ok:

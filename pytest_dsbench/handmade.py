@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from .check import Outputs, Wrong
+from .measurement import OWN
 from .operator import Inputs, Launch, New, Provider, Recipe, Spec, Tolerance
 from .tensors import Maker, our_dtype
 from .units import Dtype
@@ -86,4 +87,4 @@ def provider(inplace: tuple[str, ...]) -> Provider:
     def prepare(subject: Handmade, **inputs: Any) -> Launch:
         return lambda: subject.call(**inputs)
 
-    return Provider(name="own", prepare=prepare, devices=("cpu", "cuda"), inplace=inplace)
+    return Provider(name=OWN, prepare=prepare, devices=("cpu", "cuda"), inplace=inplace)

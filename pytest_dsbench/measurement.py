@@ -13,11 +13,15 @@ from .work import Work
 
 #: Faster than T_SOL by more than this is never a good score: the cache was hot, the result was replayed, or the work is wrong.
 LIGHT = 0.97
+#: The provider of a bench by hand.
+OWN = "own"
 #: What the note of a case begins with whose time is that of launches.
 FLOOR_BOUND = "floor-bound"
 
 #: Version of the lines of a run file. 1 had no `bench`, no verdicts, and no crashed or timed-out cases.
 VERSION = 2
+#: Version of how a case is timed. Times of two versions are not compared.
+PROTOCOL = 1
 
 Status = Literal["passed", "failed", "skipped", "invalid", "checked", "noisy_host", "throttled", "crashed", "timed_out"]
 
@@ -54,6 +58,15 @@ class Planned(Record):
     def name(self) -> str:
         """operator[label] provider."""
         return f"{self.operator}{f'[{self.label}]' if self.label else ''} {self.provider}"
+
+    @property
+    def identity(self) -> str:
+        """What a case is known by from night to night: operator, dimensions and provider.
+
+        A label may change; only a bench by hand, whose parameters may be anything, is known by it.
+        """
+        dims = msgspec.json.encode(self.dims, order="sorted").decode()
+        return f"{self.operator} {dims} {self.provider}{f' {self.label}' if self.provider == OWN else ''}"
 
 
 def planned(case: Case, provider: str, bench: str = "") -> Planned:
@@ -93,6 +106,7 @@ class Measurement(Record, tag_field="kind", tag="case"):
     #: how it was timed ("cpu", "events", "graph"), and whether each call met a cold cache
     mode: str | None = None
     cold: bool | None = None
+    protocol: int = PROTOCOL
     #: samples that were thrown away as whole batches, by reason
     discarded: dict[str, int] = {}
     correctness: Correctness | None = None

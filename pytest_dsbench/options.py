@@ -5,6 +5,7 @@ from typing import Literal
 
 from .mistake import Mistake
 from .record import Record
+from .thresholds import Thresholds
 from .units import budget
 
 
@@ -27,10 +28,44 @@ class Options(Record):
     timed: bool = True
     #: shape files and folders
     shapes: tuple[Path, ...] = ()
-    #: folder of run files
+    #: folder of run files, and of baselines
     runs: Path = Path("runs")
+    baselines: Path = Path("baselines")
+    #: what to hold the run against: a file, a folder or a git revision; "" for the stored baseline, None for nothing
+    compare: str | None = None
+    #: why the stored baseline may be lowered; "" saves without lowering it, None saves nothing
+    save: str | None = None
+    #: an interpreter or a git revision with the old providers
+    old: str | None = None
+    #: share of the cases that are duelled against themselves
+    self_check: float = 0.0
+    #: where the summary goes, as markdown
+    summary: Path | None = None
+    limits: Thresholds = Thresholds()
     root: Path = Path()
     verbose: bool = False
+
+    @property
+    def gated(self) -> bool:
+        """Whether the run is held against a baseline."""
+        return self.timed and (self.compare is not None or self.save is not None)
+
+    def check(self) -> None:
+        """Raises Mistake where options contradict each other."""
+        asked = {"--dsbench-compare": self.compare is not None, "--dsbench-save": self.save is not None}
+        asked["--dsbench-self-check"] = self.self_check > 0
+        for option, given in asked.items():
+            if given and not self.timed:
+                raise Mistake(f"{option} needs times, and --benchmark-disable takes none; leave one of them out")
+            if given and self.plan is not None:
+                raise Mistake(f"{option} needs times, and --dsbench-plan takes none; leave one of them out")
+        if self.old is not None and not self.gated:
+            raise Mistake("--dsbench-old confirms what --dsbench-compare suspects; give that too")
+
+    @property
+    def lowering(self) -> bool:
+        """Whether what lowers the bar is accepted, with its reason."""
+        return bool(self.save)
 
 
 def parse_budget(text: str | None) -> tuple[float | None, float | None] | None:
@@ -51,8 +86,41 @@ def parse_fuzz(text: str | None) -> tuple[int, int | None]:
 
 def parse_plan(text: str | None) -> str | None:
     """The value of --dsbench-plan. A folder or a Python file was meant as a place to collect from, not as the plan's file."""
-    if text and (Path(text).is_dir() or text.endswith(".py") or "::" in text):
+    if text and (Path(text).is_dir() or _collectable(text)):
         raise Mistake(
             f"--dsbench-plan={text} would write the plan to {text}; write --dsbench-plan=FILE, or put --dsbench-plan last"
         )
     return text
+
+
+def parse_save(text: str | None) -> str | None:
+    """The value of --dsbench-save: a reason. A folder or a Python file was meant as a place to collect from."""
+    if text and (Path(text).is_dir() or _collectable(text)):
+        raise Mistake(f"--dsbench-save={text} would be the reason; write --dsbench-save=REASON, or put --dsbench-save last")
+    return None if text is None else text.strip()
+
+
+def parse_compare(text: str | None) -> str | None:
+    """The value of --dsbench-compare: a file, a folder or a git revision. A Python file was meant as a place to collect from."""
+    if text and _collectable(text):
+        raise Mistake(
+            f"--dsbench-compare={text}: expected a run, a baseline or a git revision; or put a bare --dsbench-compare last"
+        )
+    return text
+
+
+def parse_share(text: str | None, option: str) -> float:
+    """A share such as "5%" or "0.05". Raises Mistake naming the option."""
+    if text is None:
+        return 0.0
+    try:
+        value = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise Mistake(f"{option}={text}: expected a share between 0 and 1, such as 5% or 0.05")
+    return value
+
+
+def _collectable(text: str) -> bool:
+    return text.endswith(".py") or "::" in text

@@ -16,7 +16,20 @@ if TYPE_CHECKING:
 
 _SESSION: pytest.StashKey[Session] = pytest.StashKey()
 _BENCH_FILES = "bench_*.py"
-_OPTIONS = ("hw", "plan", "budget", "provider", "fuzz", "clock", "hot")
+_OPTIONS = (
+    "hw",
+    "plan",
+    "budget",
+    "provider",
+    "fuzz",
+    "clock",
+    "hot",
+    "compare",
+    "save",
+    "old",
+    "self_check",
+    "summary",
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,12 +60,39 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--dsbench-hot", action="store_true", help="do not flush the GPU's cache; the memory roofline does not apply then"
     )
+    group.addoption(
+        "--dsbench-compare",
+        nargs="?",
+        const="",
+        metavar="WHAT",
+        help="fail on regressions against the stored baseline, or against a run, a baseline or a git revision",
+    )
+    group.addoption(
+        "--dsbench-save",
+        nargs="?",
+        const="",
+        metavar="REASON",
+        help="take this run into the stored baseline; what lowers the bar needs a reason",
+    )
+    group.addoption(
+        "--dsbench-old",
+        metavar="PYTHON|REF",
+        help="confirm suspects in a duet with the providers of this interpreter or git revision",
+    )
+    group.addoption(
+        "--dsbench-self-check",
+        metavar="SHARE",
+        help="duel this share of the cases against themselves and print how often that alarms, such as 5%%",
+    )
+    group.addoption("--dsbench-summary", metavar="FILE", help="write the summary to FILE as markdown")
     parser.addini(
         "dsbench_shapes",
         "shape files and folders; bundled: those of the package (default: shapes/ in the root folder, else bundled)",
         type="paths",
     )
     parser.addini("dsbench_runs", "folder of run files (default: runs/ in the root folder)", default="runs")
+    parser.addini("dsbench_baselines", "folder of baselines (default: baselines/ in the root folder)", default="baselines")
+    parser.addini("dsbench_gate", "thresholds of the gate, such as min_change = 0.02; see docs/gate.md", type="linelist")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,13 +108,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         from .recorder import Recorder
 
-        config.pluginmanager.register(Recorder(config, lambda: session_of(config).options.runs), "dsbench-recorder")
+        config.pluginmanager.register(Recorder(config, lambda: session_of(config).options), "dsbench-recorder")
         if getattr(config.option, "tx", None):
             from .workers import Slots
 
             config.pluginmanager.register(Slots(), "dsbench-slots")
     if not config.pluginmanager.hasplugin("benchmark"):
         config.pluginmanager.register(NoBenchmark(), "dsbench-no-benchmark")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Lets go of what the session held."""
+    if _SESSION in config.stash:
+        config.stash[_SESSION].resources.close()
 
 
 _ADDED: pytest.StashKey[bool] = pytest.StashKey()
@@ -142,6 +188,12 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     """Shape files that no bench will speak for fail as items of their own."""
     if _SESSION in config.stash:
         items += config.stash[_SESSION].orphans(session)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Of operators that lost a case to -k and the like it cannot be said what is missing."""
+    if items and _SESSION in items[0].config.stash:
+        items[0].config.stash[_SESSION].deselected(items)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

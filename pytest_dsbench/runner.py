@@ -12,7 +12,7 @@ import torch
 
 from . import trial
 from .check import Outputs, Wrong, compare, named, same
-from .clock import Buffers, Samples
+from .clock import Buffers, Mode, Samples
 from .measurement import FLOOR_BOUND, LIGHT, Measurement, Planned
 from .mistake import Mistake
 from .operator import Inputs, Launch, Provider, Unsupported
@@ -33,6 +33,8 @@ _GRAPH_SETS = 16
 #: Code in which nobody looks for the cause of an error.
 _OWN = (Path(__file__).parent, Path(__file__).parent / "clock")
 _TORCH = Path(torch.__file__).parent
+#: What a reason says where the device had too little memory.
+OUT_OF_MEMORY = "ran out of memory"
 #: What torch says where it fails to allocate on a CPU, in a plain RuntimeError.
 _NO_MEMORY = ("not enough memory", "can't allocate memory")
 
@@ -50,6 +52,7 @@ class Timed:
     device: str
     bitwise: bool
     guarded: Guarded
+    mode: Mode | None = None
 
     def verify(self, content: int, outputs: Any) -> None:
         """Holds the output of one timed call against this provider's own checked output, or the reference. Raises Wrong."""
@@ -62,8 +65,10 @@ class Timed:
             raise Wrong(f"a timed call was wrong although the checked ones were right (stale or replayed?): {error}") from None
 
 
-def measure(rig: Rig, case: Planned, subject: Subject, provider: Provider) -> tuple[Measurement, list[float]]:
-    """Measures one case on the rig; also returns its samples in seconds."""
+def measure(
+    rig: Rig, case: Planned, subject: Subject, provider: Provider, mode: Mode | None = None
+) -> tuple[Measurement, list[float]]:
+    """Measures one case on the rig; also returns its samples in seconds. `mode` is how a GPU must time it, if that matters."""
     found = Measurement(
         case=case, status="skipped", packages=provider.packages(), hardware=rig.hardware.name, environment=rig.environment.key()
     )
@@ -80,7 +85,7 @@ def measure(rig: Rig, case: Planned, subject: Subject, provider: Provider) -> tu
     if reason:
         return found.replace(reason=reason), []
     try:
-        return _measured(rig, found, subject, provider)
+        return _measured(rig, found, subject, provider, mode)
     except Unsupported as error:
         return found.replace(status="skipped", reason=str(error)), []
     except Wrong as error:
@@ -107,7 +112,9 @@ def memory_need(subject: Subject) -> int:
     return 5 * inputs + 5 * sum(spec.nbytes for spec in specs) + 2 * 8 * elements
 
 
-def _measured(rig: Rig, found: Measurement, subject: Subject, provider: Provider) -> tuple[Measurement, list[float]]:
+def _measured(
+    rig: Rig, found: Measurement, subject: Subject, provider: Provider, mode: Mode | None
+) -> tuple[Measurement, list[float]]:
     contents, edges = _contents(rig, subject, found.case.operator)
     with _blame(f"provider {provider.name!r}", rig), torch.no_grad():
         tried = trial.run(subject, provider, contents, edges, rig.device, _peer(rig, subject, provider, contents))
@@ -120,6 +127,7 @@ def _measured(rig: Rig, found: Measurement, subject: Subject, provider: Provider
         if rig.clock is None or not provider.timed:
             return found, []
         plan = _plan(rig, subject, provider, contents, tried)
+        plan.mode = mode
         found = found.replace(anchors=rig.anchors(), at=time.time())
         samples = rig.clock.time(plan)
         aside = rig.probe(plan) if rig.probe else None
@@ -173,7 +181,7 @@ def _blame(who: str, rig: Rig) -> Iterator[None]:
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in text for words in _NO_MEMORY):
             rig.forget()
             title = rig.hardware.title
-            raise Wrong(f"{who} ran out of memory on {title}; a smaller --dsbench-budget skips cases of this size") from None
+            raise Wrong(f"{who} {OUT_OF_MEMORY} on {title}; a smaller --dsbench-budget skips cases of this size") from None
         raise Wrong(f"{who} raised {type(error).__name__}: {text}{_raised_at(error)}") from error
 
 
@@ -282,7 +290,9 @@ def _judged(rig: Rig, found: Measurement, samples: Samples, cold: bool) -> Measu
 
 def _dropped(samples: Samples) -> str:
     causes = ", ".join(f"{reason} {count}x" for reason, count in samples.discarded.items())
-    return f"{sum(samples.discarded.values())} of {samples.batches} batches discarded: {causes}; shown, never gated"
+    # One batch may fall for two reasons.
+    dropped = min(sum(samples.discarded.values()), samples.batches)
+    return f"{dropped} of {samples.batches} batches discarded: {causes}; shown, never gated"
 
 
 def _too_fast(seconds: float, limit: Bound) -> str:

@@ -7,7 +7,7 @@ with what was not run.
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -16,6 +16,24 @@ from .hardware.sheet import Hardware
 from .measurement import VERSION, Measurement
 from .mistake import Mistake
 from .record import Record, from_line, to_line
+from .verdict import Confirmation, Verdict
+
+
+class Coverage(Record):
+    """What a run set out to collect: only of these cases can it be said that they are missing."""
+
+    #: folders and files that were asked for, relative to the root; "" is the root itself
+    paths: tuple[str, ...] = ()
+    #: operators and benches of which some cases were left out, by -k and the like
+    partial: tuple[str, ...] = ()
+    #: providers that were asked for; empty for all
+    providers: tuple[str, ...] = ()
+
+    def holds(self, operator: str, provider: str, bench: str) -> bool:
+        """Whether a case of this kind would have been collected."""
+        path = bench.partition("::")[0]
+        asked = any(not place or path == place or path.startswith(f"{place}/") for place in self.paths)
+        return asked and operator not in self.partial and (not self.providers or provider in self.providers)
 
 
 class Header(Record, tag_field="kind", tag="run"):
@@ -31,6 +49,7 @@ class Header(Record, tag_field="kind", tag="run"):
     #: providers that could not run here, a sentence each
     absent: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    coverage: Coverage = Coverage()
 
 
 class End(Record, tag_field="kind", tag="end"):
@@ -44,6 +63,9 @@ class End(Record, tag_field="kind", tag="end"):
     not_run: tuple[str, ...] = ()
 
 
+Line = Header | Measurement | Confirmation | Verdict | End
+
+
 class Run(Record):
     """A run file that was read: what is good in it, and a sentence for every line that is not."""
 
@@ -51,6 +73,9 @@ class Run(Record):
     header: Header | None
     measurements: tuple[Measurement, ...]
     end: End | None
+    confirmations: tuple[Confirmation, ...] = ()
+    #: what the gate said, where the run was held against a baseline
+    verdicts: tuple[Verdict, ...] = ()
     complaints: tuple[str, ...] = ()
 
 
@@ -63,7 +88,7 @@ class Writer:
         self.path, self._file = _create(folder, stamp)
         self.append(header)
 
-    def append(self, line: Header | Measurement | End) -> None:
+    def append(self, line: Line) -> None:
         """Writes one line."""
         self._file.write(to_line(line))
         self._file.flush()
@@ -94,34 +119,35 @@ def read(path: Path) -> Run:
     """Reads a run file. Good lines are used; a bad one becomes a complaint that names it. Raises Mistake for a missing file."""
     if not path.is_file():
         raise Mistake(f"{path}: no such run file")
-    header: Header | None = None
-    end: End | None = None
-    measurements: list[Measurement] = []
+    lines: dict[type[Any], list[Any]] = {Header: [], Measurement: [], Confirmation: [], Verdict: [], End: []}
     complaints: list[str] = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             value = _line(line, f"{path}:{number}")
         except Mistake as error:
             complaints.append(str(error))
-            continue
-        if isinstance(value, Header):
-            header = value
-        elif isinstance(value, End):
-            end = value
         else:
-            measurements.append(value)
-    return Run(path=str(path), header=header, measurements=tuple(measurements), end=end, complaints=tuple(complaints))
+            lines[type(value)].append(value)
+    return Run(
+        path=str(path),
+        header=lines[Header][-1] if lines[Header] else None,
+        measurements=tuple(lines[Measurement]),
+        end=lines[End][-1] if lines[End] else None,
+        confirmations=tuple(lines[Confirmation]),
+        verdicts=tuple(lines[Verdict]),
+        complaints=tuple(complaints),
+    )
 
 
 class _Version(msgspec.Struct):
     v: int = 0
 
 
-def _line(line: bytes, where: str) -> Header | Measurement | End:
+def _line(line: bytes, where: str) -> Line:
     stamp: _Version = from_line(line, _Version, where)
     if stamp.v > VERSION:
         raise Mistake(
             f"{where}: format version {stamp.v} is newer than {VERSION}, the newest this version reads; update pytest-dsbench"
         )
-    value: Header | Measurement | End = from_line(line, Header | Measurement | End, where)
+    value: Line = from_line(line, Line, where)
     return value

@@ -1,6 +1,7 @@
 """One pytest session: options, jobs, and the rig; between pytest's hooks and what does the work."""
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,18 @@ from .broken import BrokenShapes
 from .hardware import named
 from .hardware.device import has_gpu
 from .jobs import Fuzz, Job, Jobs
+from .measurement import Planned, planned
 from .mistake import Mistake
-from .operator import Operator
-from .options import Options, parse_budget, parse_fuzz, parse_plan
+from .operator import Operator, Provider
+from .options import Options, parse_budget, parse_compare, parse_fuzz, parse_plan, parse_save, parse_share
 from .shapes import Broken, bundled
+from .thresholds import thresholds
 
 if TYPE_CHECKING:
     from .fixture import Dsbench
     from .rig import Rig
-    from .runs import Header
+    from .runs import Coverage, Header
+    from .watch import Watch
 
 
 class Session:
@@ -34,7 +38,12 @@ class Session:
         self._rig: Rig | None = None
         self._opening_due = True
         #: node ids of the benches that were selected
-        self._planned: tuple[str, ...] = ()
+        self._planned: tuple[tuple[str, Planned | None], ...] = ()
+        #: operators and benches of which a case was deselected
+        self._partial: set[str] = set()
+        self._watch: Watch | None = None
+        #: what lasts until the session ends, such as the worktree of an old revision
+        self.resources = ExitStack()
         self._marks: dict[str, pytest.MarkDecorator] = {}
 
     @classmethod
@@ -44,6 +53,7 @@ class Session:
             options = _options(config)
             if options.hw not in (None, "cpu"):
                 named(options.hw or "")
+            options.check()
         except Mistake as error:
             raise pytest.UsageError(str(error)) from None
         return cls(config, options)
@@ -88,9 +98,10 @@ class Session:
             if self._jobs is not None:
                 self._jobs.check_providers()
             if benches and run and not self.plans:
-                self._planned = tuple(item.nodeid for item in benches if _promises(item))
+                self._planned = tuple((item.nodeid, _planned(item)) for item in benches if _promises(item))
                 self._check_workers()
                 self.rig()
+                self.watch()
         except Mistake as error:
             workers.refuse(self.config, str(error))
 
@@ -113,7 +124,36 @@ class Session:
         """The `dsbench` of one item."""
         from .fixture import Dsbench
 
-        return Dsbench(request.node, benchmark, self.rig, self._opening, getattr(request, "param", None))
+        # They travel with the report of the set-up: they are on the disk before the first case may end the process.
+        request.node.user_properties += self._opening()
+        return Dsbench(request.node, benchmark, self.rig, self.watch, getattr(request, "param", None))
+
+    def watch(self) -> "Watch | None":
+        """The gate of this process, made once; None where the run is held against nothing."""
+        if self._watch is None and (self.options.gated or (self.options.self_check and self.options.timed)):
+            from .confirming import watch
+
+            self._watch = watch(self.options, self.rig(), self._header, self.resources)
+        return self._watch
+
+    def deselected(self, items: Iterable[pytest.Item]) -> None:
+        """Notes what -k and the like left out."""
+        self._partial |= {_operator(item) for item in items if "dsbench" in getattr(item, "fixturenames", ())}
+
+    def _coverage(self) -> "Coverage":
+        """What of the suite was asked for."""
+        from .runs import Coverage
+
+        given, root = self.config.getoption, self.config.rootpath
+        left_out = any(given(name, None) for name in ("lf", "ignore", "ignore_glob", "stepwise"))
+        places = [] if left_out else [Path(word) for word in self.config.args if "::" not in word]
+        places = [place if place.is_absolute() else self.config.invocation_params.dir / place for place in places]
+        paths = tuple(place.resolve().relative_to(root).as_posix() for place in places if place.resolve().is_relative_to(root))
+        return Coverage(
+            paths=tuple("" if path == "." else path for path in paths),
+            partial=tuple(sorted(self._partial)),
+            providers=self.options.providers,
+        )
 
     def _opening(self) -> list[tuple[str, object]]:
         """What the first result of this process brings along: the header of the run file, and what the run is to produce."""
@@ -137,6 +177,7 @@ class Session:
             arguments=tuple(str(word) for word in self.config.invocation_params.args),
             absent=absent,
             notes=tuple(rig.notes),
+            coverage=self._coverage(),
         )
 
     def check_measured(self, item: pytest.Function) -> None:
@@ -178,6 +219,21 @@ def _promises(item: pytest.Item) -> bool:
     return isinstance(callspec.params.get("dsbench", None), (Job, Fuzz, type(None))) if callspec is not None else True
 
 
+def _operator(item: pytest.Item) -> str:
+    """The operator of a bench, or the name of one by hand."""
+    named = getattr(getattr(item, "function", None), "operator", None)
+    return named.name if named is not None else item.name.removeprefix("bench_").partition("[")[0]
+
+
+def _planned(item: pytest.Item) -> Planned | None:
+    """The case of a bench of a shape file; None for what only the bench itself can name."""
+    callspec = getattr(item, "callspec", None)
+    match callspec.params.get("dsbench") if callspec is not None else None:
+        case Job(case=case, provider=Provider(name=name)):
+            return planned(case, name, item.nodeid.partition("[")[0])
+    return None
+
+
 def _shapes(path: Path) -> Path:
     """A path of the ini file; the word `bundled` stands for the shapes of the package."""
     return bundled() if path.name == "bundled" and not path.exists() else path
@@ -200,6 +256,13 @@ def _options(config: pytest.Config) -> Options:
         timed=given("benchmark_enable", False) or not given("benchmark_disable", False),
         shapes=shapes,
         runs=root / config.getini("dsbench_runs"),
+        baselines=root / config.getini("dsbench_baselines"),
+        compare=parse_compare(given("dsbench_compare")),
+        save=parse_save(given("dsbench_save")),
+        old=given("dsbench_old"),
+        self_check=parse_share(given("dsbench_self_check"), "--dsbench-self-check"),
+        summary=config.invocation_params.dir / given("dsbench_summary") if given("dsbench_summary") else None,
+        limits=thresholds(config.getini("dsbench_gate")),
         root=root,
         verbose=config.getoption("verbose") > 0,
     )

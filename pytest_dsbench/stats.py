@@ -1,4 +1,4 @@
-"""Order statistics: a median and its interval."""
+"""Robust statistics: a median and its interval, scales, and what is unusual among many."""
 
 import math
 from collections.abc import Sequence
@@ -40,3 +40,33 @@ def estimate(samples: Sequence[float], stopped_by: str) -> Estimate:
     """The Estimate of one case from its samples in seconds."""
     low, high = interval(samples)
     return Estimate(median=median(samples), low=low, high=high, n=len(samples), stopped_by=stopped_by)
+
+
+def mad_scale(values: Sequence[float]) -> float:
+    """1.4826 times the median absolute deviation from the median: the standard deviation, whatever outliers there are."""
+    middle = median(values)
+    return 1.4826 * median(abs(value - middle) for value in values)
+
+
+def shrunk(scale: float, n: int, pooled: float, pseudo: float = 4) -> float:
+    """A scale of `n` values, drawn towards the pooled one of its kind as if `pseudo` more values had that."""
+    return math.sqrt((n * scale**2 + pseudo * pooled**2) / (n + pseudo))
+
+
+def upper_tail(t: float) -> float:
+    """The chance that a standard normal value exceeds `t`."""
+    return 0.5 * math.erfc(t / math.sqrt(2))
+
+
+def discoveries(p: Sequence[float], q: float) -> float:
+    """The largest p that Benjamini and Hochberg reject at a false discovery rate of `q`; 0 where they reject none.
+
+    Source: Benjamini, Hochberg, "Controlling the false discovery rate", JRSS B 1995.
+    """
+    ordered = sorted(p)
+    return max((one for rank, one in enumerate(ordered, 1) if one <= q * rank / len(ordered)), default=0.0)
+
+
+def cusum(before: float, t: float, slack: float) -> float:
+    """One step of the one-sided CUSUM: how far values have added up above `slack`. Source: Page, Biometrika 1954."""
+    return max(0.0, before + t - slack)

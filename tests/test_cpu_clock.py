@@ -64,6 +64,7 @@ class Fake:
     #: how many launches there had been by then
     by_then: list[int] = field(default_factory=list)
     fresh: set[int] = field(default_factory=set)
+    mode: None = None
 
     def __post_init__(self) -> None:
         self.sets = [
@@ -235,6 +236,14 @@ def test_one_random_call_of_each_slice_is_verified(time: Time, count: int, takes
         back.add(total - call)
     assert len(back) > 1 or min(loop, count) == 1
     assert {content for content, _, _ in plan.verified} == {0, 1}
+
+
+def test_who_collects_may_be_chosen(time: Time) -> None:
+    def two(draw: Callable[[], Batch], rule: StopRule, mode: str) -> Samples:
+        return Samples(mode=mode, seconds=[*draw().seconds, *draw().seconds], batches=2, stopped_by="enough")
+
+    found = CpuClock(collect=two).time(Fake(time, lambda _: MS))
+    assert (found.mode, found.stopped_by, found.seconds) == ("cpu", "enough", pytest.approx([1e-3] * 2))
 
 
 def test_a_wrong_output_ends_the_timing(time: Time) -> None:

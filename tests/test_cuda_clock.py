@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from pytest_dsbench.clock import Buffers, StopRule  # noqa: E402
+from pytest_dsbench.clock import Buffers, Mode, StopRule  # noqa: E402
 from pytest_dsbench.clock.cuda import RULE, CaptureFailed, CudaClock, batch_size, graph_calls, settled  # noqa: E402
 from pytest_dsbench.clock.probes import Span, apart, hot_cold_ratio, side_stream_note  # noqa: E402
 from pytest_dsbench.clock.stream import Block  # noqa: E402
@@ -148,6 +148,7 @@ class Launches:
     sets: list[Buffers]
     random: Random = field(default_factory=lambda: Random(0))
     contents: list[int] = field(default_factory=list)
+    mode: Mode | None = None
 
     def verify(self, content: int, outputs: Any) -> None:
         assert outputs is not None
@@ -201,6 +202,13 @@ def test_short_kernels_are_measured_by_graph() -> None:
     assert found.mode == "graph"
     assert any("not cold" in note for note in found.notes)
     assert median(found.seconds) < 20e-6
+
+
+@gpu
+def test_a_plan_may_say_how_it_is_timed() -> None:
+    plan = _adding(2**10, 32)
+    plan.mode = "events"
+    assert _clock().time(plan).mode == "events"
 
 
 @gpu

@@ -13,14 +13,14 @@ PACKAGE = Path(__file__).parent.parent / "pytest_dsbench"
 FLOORS = [
     floor.split()
     for floor in (
-        "mistake record units formula stats",
+        "mistake record units formula stats segments",
         "work hardware roofline operator operators bench",
-        "dims positions sweep shapes plan options published",
+        "dims positions sweep shapes plan thresholds options published",
         "nvml lock kernels environment anchors tensors deviation check measurement clock trial peaks provenance rig handmade"
         " runner fuzz providers jobs assemble",
-        "runs score",
+        "verdict runs history score baseline nights screen gate accepting git sources finish watch duet confirming",
         "report",
-        "plugin session fixture bridge recorder broken planning workers commands __main__",
+        "plugin session fixture listing bridge recorder broken planning workers commands __main__",
     )
 ]
 #: The public names import from every floor, lazily; `plan.sheet` measures the CPU when it is asked to, and only then.

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from ..operator import Inputs, Launch
 from ..record import Record
@@ -12,6 +12,9 @@ from ..stats import estimate
 
 #: Names of time functions are taken when this module is loaded, so that a kernel's library cannot replace them later.
 now = perf_counter
+
+#: How a GPU is timed; "auto" takes the graph for calls so short that the events would show.
+Mode = Literal["auto", "events", "graph"]
 
 
 #: No cap ends sampling before this many samples: one sample has no interval, and may be the one that was interrupted.
@@ -79,9 +82,15 @@ class Plan(Protocol):
 
     sets: Sequence[Buffers]
     random: random.Random
+    #: how it must be timed on a GPU; None leaves that to the clock
+    mode: Mode | None
 
     def verify(self, content: int, outputs: Any) -> None:
         """Checks one output of a timed call; raises when it is wrong."""
+
+
+#: Draws batches by a stop rule, from a clock whose mode is the last argument.
+Collect = Callable[[Callable[[], Batch], StopRule, str], Samples]
 
 
 class Clock(Protocol):
@@ -97,9 +106,9 @@ def choose(plan: Plan, count: int) -> list[Buffers]:
     return [order[i % len(order)] for i in range(count)]
 
 
-def collect(batch: Callable[[], Batch], rule: StopRule) -> Samples:
+def collect(batch: Callable[[], Batch], rule: StopRule, mode: str = "") -> Samples:
     """Draws batches until `rule` is satisfied. The statistic that stops is the one reported: the median with its interval."""
-    got = Samples()
+    got = Samples(mode=mode)
     busy, start = 0.0, now()
     while not got.stopped_by:
         drawn = batch()

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import Batch, Buffers, Plan, Samples, StopRule, choose, collect
+from . import Batch, Buffers, Collect, Plan, Samples, StopRule, choose, collect
 
 _ns = time.perf_counter_ns
 _cpu_ns = time.process_time_ns
@@ -37,17 +37,17 @@ RULE = StopRule(least=10, busy=0.3, wall=5.0)
 class CpuClock:
     """Times launches with `time.perf_counter_ns`."""
 
-    def __init__(self, rule: StopRule = RULE) -> None:
+    def __init__(self, rule: StopRule = RULE, collect: Collect = collect) -> None:
         self._rule = rule
+        self._collect = collect
 
     def time(self, plan: Plan) -> Samples:
         """Seconds per call, one number per slice."""
         with _undisturbed():
             loop = _calibrate(plan)
             before = _Usage.now()
-            got = collect(lambda: _slice(plan, loop), self._rule)
+            got = self._collect(lambda: _slice(plan, loop), self._rule, "cpu")
             others = _Usage.now().others_since(before)
-        got.mode = "cpu"
         if others > _OTHERS:
             got.discarded["other processes on these cores"] = got.batches
         if sum(got.discarded.values()) * 2 > got.batches:

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -12,13 +12,11 @@ from ..mistake import Mistake
 from ..nvml import Nvml
 from ..operator import Launch
 from ..units import show_bytes
-from . import Batch, Buffers, Plan, Samples, StopRule, choose, collect, now
+from . import Batch, Buffers, Collect, Mode, Plan, Samples, StopRule, choose, collect, now
 from .stream import Block, Flush, Stopwatch, cycles_per_second, reset_persisting_l2, sleep, synchronize
 from .throttle import Watch
 
 RULE = StopRule(least=30, busy=0.4, wall=5.0)
-
-Mode = Literal["auto", "events", "graph"]
 
 #: Samples enqueued before the host waits; they are accepted or discarded together.
 BATCH = 16
@@ -81,11 +79,13 @@ class CudaClock:
         cold: bool = True,
         rule: StopRule = RULE,
         nvml: Nvml | None = None,
+        collect: Collect = collect,
     ) -> None:
         self._device = device_index
         self._l2 = int(l2)
         self._mode = mode
         self._rule = rule
+        self._draws = collect
         self._watch = Watch(nvml)
         #: cycles per second of the block's counter
         self._rate = 0.0
@@ -99,11 +99,12 @@ class CudaClock:
             typical = self._warm_up(plan)
             reset_persisting_l2()
             self._rate = cycles_per_second()
-            if self._mode == "graph":
+            mode = plan.mode or self._mode
+            if mode == "graph":
                 return self._by_graph(plan, typical)
             draw, block = self._events(plan, typical)
             notes: list[str] = []
-            if self._mode == "auto" and median(draw().seconds) < _SHORT:
+            if mode == "auto" and median(draw().seconds) < _SHORT:
                 try:
                     return self._by_graph(plan, typical)
                 except CaptureFailed as error:
@@ -225,8 +226,8 @@ class CudaClock:
         ]
 
     def _collect(self, draw: Callable[[], Batch], block: Block, mode: str, notes: list[str]) -> Samples:
-        got = collect(draw, self._rule)
-        got.mode, got.notes, got.host_bound = mode, notes, block.host_bound
+        got = self._draws(draw, self._rule, mode)
+        got.notes, got.host_bound = notes, block.host_bound
         if sum(got.discarded.values()) > _THROTTLED * got.batches:
             got.stopped_by = "throttled"
         return got

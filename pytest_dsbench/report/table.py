@@ -1,4 +1,4 @@
-"""Plain text tables: columns as wide as their widest cell, numbers to the right."""
+"""Tables: columns as wide as their widest cell, numbers to the right; or markdown."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,3 +10,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1, las
     names = {*range(left), *([len(head) - 1] if last_left else [])}
     pads = [str.ljust if column in names else str.rjust for column in range(len(head))]
     return ["  ".join(pad(cell, width) for pad, cell, width in zip(pads, row, widths, strict=True)).rstrip() for row in cells]
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1, last_left: bool = False) -> list[str]:
+    """The same table in markdown."""
+    last = len(head) - 1
+    rule = [":--" if column < left or (last_left and column == last) else "--:" for column in range(len(head))]
+    return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in (head, rule, *rows)]

@@ -22,12 +22,12 @@ def summary_lines(found: Sequence[Measurement], header: Header, verbose: bool) -
     lines = [headline(header.hardware), ""]
     if verbose:
         lines += [*_cases(found), ""]
-    lines += _operators(found)
-    if scored := _score(found):
+    lines += table(*operator_table(found), left=2, last_left=True)
+    if scored := score_lines(found):
         lines += ["", *scored]
-    remarks = [*_remarks(found), *_absent(header.absent), *header.notes]
-    if remarks:
-        lines += ["", *remarks]
+    said = [*remarks(found), *_absent(header.absent), *header.notes]
+    if said:
+        lines += ["", *said]
     return [*lines, "", *_ran(found)] if any(one.ran for one in found) else lines
 
 
@@ -38,7 +38,8 @@ def _groups(found: Sequence[Measurement]) -> dict[tuple[str, str], list[Measurem
     return groups
 
 
-def _operators(found: Sequence[Measurement]) -> list[str]:
+def operator_table(found: Sequence[Measurement]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the table with a line for each operator and provider."""
     head = ["operator", "provider", "share", "pass", "fail", "skip", "median", "worst", "T", "T_SOL", "regime", "worst case"]
     rows = []
     for (operator, provider), group in _groups(found).items():
@@ -47,10 +48,10 @@ def _operators(found: Sequence[Measurement]) -> list[str]:
         counts = [f"{len(group) - failed - skipped}", f"{failed}", f"{skipped}"]
         weight = group[0].case.importance
         rows.append([operator, provider, "-" if weight is None else show_share(weight), *counts, *_worst(group)])
-    return table(head, rows, left=2, last_left=True)
+    return head, rows
 
 
-def _score(found: Sequence[Measurement]) -> list[str]:
+def score_lines(found: Sequence[Measurement]) -> list[str]:
     """The importance-weighted score of each selection of cases, where operators of the run have an importance."""
     known = {one.case.operator: one.case.importance for one in found if one.case.importance is not None}
     scored = entries(found)
@@ -80,7 +81,7 @@ def _cases(found: Sequence[Measurement]) -> list[str]:
     return table(["case", "status", "T", "T_SOL", "efficiency", "regime", "clock"], rows, left=2)
 
 
-def _remarks(found: Sequence[Measurement]) -> list[str]:
+def remarks(found: Sequence[Measurement]) -> list[str]:
     """Notes and reasons of skipping, each once with its count; numbers that differ from case to case are left out."""
     notes = Counter(note for one in found for note in one.notes)
     skips = Counter(_general(one.reason or "no reason") for one in found if one.status == "skipped")

@@ -1,0 +1,78 @@
+"""When a run is over: the gate's word on all of it, and what of it enters the stored baseline."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import baseline as baselines
+from . import sources
+from .accepting import Acceptance, accept
+from .baseline import Baseline
+from .gate import Gate, Judgement, judge_run
+from .measurement import Measurement, Planned
+from .nights import Tonight, tonight
+from .options import Options
+from .record import Record
+from .runs import Header
+from .thresholds import Thresholds
+from .verdict import Confirmation
+
+
+class Finish(Record):
+    """What became of a run."""
+
+    judged: Judgement
+    #: what was taken into the stored baseline, and the files that were written
+    taken: Acceptance | None = None
+    written: tuple[Path, ...] = ()
+
+
+def reference(options: Options, hardware: str) -> Baseline:
+    """The baseline a run is held against. Raises Mistake."""
+    return sources.find(options.compare or "", options.baselines, hardware, options.root)
+
+
+def finish(
+    measurements: Sequence[Measurement],
+    header: Header,
+    confirmations: Sequence[Confirmation],
+    left: Sequence[Planned],
+    options: Options,
+) -> Finish:
+    """Judges a run that is over and saves it where that was asked for; `left` are planned cases that were not reached.
+
+    Raises Mistake; then nothing was written.
+    """
+    found = [*tonight(measurements, header), *(Tonight(case=case, status="skipped", reason=_UNREACHED) for case in left)]
+    judged = judge(found, header, confirmations, reference(options, header.hardware.name), options.limits)
+    if options.save is None:
+        return Finish(judged=judged)
+    stored = sources.stored(options.baselines, header.hardware.name)
+    # What is saved is judged by what it would change, whatever else the run was held against.
+    own = judge(found, header, confirmations, stored, options.limits) if options.compare else judged
+    taken, written = save(found, header, own, stored, options.baselines, options.limits, options.save)
+    return Finish(judged=judged, taken=taken, written=written)
+
+
+_UNREACHED = "the run ended before it was its turn"
+
+
+def judge(
+    found: Sequence[Tonight], header: Header, confirmations: Sequence[Confirmation], against: Baseline, limits: Thresholds
+) -> Judgement:
+    """The gate's word on a whole run."""
+    return judge_run(Gate(against, limits, header.environment), found, header.coverage, confirmations)
+
+
+def save(
+    found: Sequence[Tonight],
+    header: Header,
+    judged: Judgement,
+    stored: Baseline,
+    folder: Path,
+    limits: Thresholds,
+    reason: str,
+) -> tuple[Acceptance, tuple[Path, ...]]:
+    """Takes a run into the stored baseline in `folder` and writes the files that changed."""
+    verdicts = {one.case.identity: one for one in judged.verdicts}
+    taken = accept(stored, found, verdicts, header.environment, limits, reason or None)
+    return taken, tuple(baselines.write(folder, taken.baseline, taken.operators))

@@ -1,0 +1,331 @@
+"""The gate: what became of each case, and whether the run as a whole is fit, right and as fast as it was."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import exp, log, log1p
+from statistics import median
+
+from .baseline import Baseline, Entry, Night
+from .environment import Environment, differences
+from .nights import Tonight
+from .record import Record
+from .runs import Coverage
+from .screen import Scales, Screened, across, flagged, moved, paired, screen
+from .stats import cusum, mad_scale
+from .thresholds import Thresholds
+from .units import show_share
+from .verdict import UNFIT, Confirmation, Outcome, Verdict
+
+#: What a status that was not timed means to the gate.
+_UNTIMED: dict[str, Outcome] = {
+    "failed": "invalid",
+    "invalid": "invalid",
+    "crashed": "crashed",
+    "timed_out": "timed_out",
+    "noisy_host": "noisy_host",
+    "throttled": "throttled",
+    "skipped": "not_run",
+    "checked": "not_run",
+}
+#: Fewer cases than this do not move "together".
+_TOGETHER = 5
+#: An anchor that wobbled by this many scales in the accepted nights says nothing new.
+_WOBBLE = 4.0
+#: Two-sided 95 %.
+_95 = 1.96
+
+
+class Judgement(Record):
+    """What the gate says of a whole run."""
+
+    #: what it was held against
+    source: str
+    verdicts: tuple[Verdict, ...]
+    #: providers that moved as a whole, a sentence each; the alarming ones are slower
+    joint: tuple[str, ...] = ()
+    joint_alarm: bool = False
+    #: of the environment, then -> now
+    changed: tuple[str, ...] = ()
+
+    def count(self, *outcomes: Outcome) -> int:
+        """How many cases came out so."""
+        return sum(one.outcome in outcomes for one in self.verdicts)
+
+    def code(self, accepted: bool = False) -> int:
+        """0; 1 for a regression, a wrong, missing or crashed case; 3 where the environment is not fit to judge.
+
+        `accepted`: slowdowns and a new environment were accepted with a reason.
+        """
+        slower = self.joint_alarm or self.count("regressed") > 0
+        if (slower and not accepted) or any(one.alarm and one.outcome != "regressed" for one in self.verdicts):
+            return 1
+        if accepted:
+            return 0
+        judged = len(self.verdicts) - self.count("new", "not_run")
+        disturbed = 2 * self.count(*UNFIT) > judged
+        return 3 if self.count("environment") or disturbed else 0
+
+
+class Gate:
+    """A baseline and the thresholds; judges one case as soon as it was timed, and the run when it is over."""
+
+    def __init__(self, baseline: Baseline, limits: Thresholds, now: Environment) -> None:
+        self.baseline = baseline
+        self.limits = limits
+        self._now = now
+        self._scales = Scales(baseline.entries.values(), limits)
+
+    def judge(
+        self,
+        found: Tonight,
+        confirmation: Confirmation | None = None,
+        screened: Screened | None = None,
+        flag: bool | None = None,
+    ) -> Verdict:
+        """The verdict on one case. `screened` and `flag` come from the whole run; without them the case is judged alone."""
+        verdict = Verdict(case=found.case, outcome="same", t_sol=found.t_sol or None)
+        entry = self.baseline.entries.get(found.case.identity)
+        if found.night is None:
+            return verdict.replace(outcome=_UNTIMED.get(found.status, "not_run"), why=found.reason)
+        verdict = verdict.replace(now=found.night.seconds, efficiency_now=found.t_sol / found.night.seconds)
+        if entry is None:
+            return verdict.replace(outcome="new", why=f"{self.baseline.source} has no entry of it")
+        night = aligned(found, entry)
+        verdict = self._beside(verdict, night, entry)
+        if unfit := self.unfit(found, entry):
+            return verdict.replace(outcome="environment", why=unfit)
+        screened = screened or self.screen(night, entry)
+        verdict = verdict.replace(
+            change=screened.change,
+            low=screened.change - _95 * screened.spread,
+            high=screened.change + _95 * screened.spread,
+            allowed=screened.allowed(self.limits),
+            mde=screened.mde(self.limits),
+            level=screened.level,
+            t=screened.t,
+            t_golden=screened.t_golden,
+        )
+        creeps = self._creeps(night, entry, screened)
+        flag = moved(screened, self.limits) if flag is None else flag
+        return self._decide(verdict, entry, screened, flag, creeps, confirmation)
+
+    def screen(self, night: Night, entry: Entry) -> Screened:
+        """One case alone against its window, or against the single earlier night there is."""
+        if self.baseline.history:
+            return screen(night, entry, self._scales.of(entry))
+        return across([(night, entry)], self.limits)[0]
+
+    def _beside(self, verdict: Verdict, night: Night, entry: Entry) -> Verdict:
+        """The verdict with what was then."""
+        last = entry.window[-1]
+        changed = [
+            f"{name} {last.packages.get(name, 'none')} -> {night.packages.get(name, 'none')}"
+            for name in sorted(last.packages.keys() | night.packages.keys())
+            if last.packages.get(name) != night.packages.get(name)
+        ]
+        if last.commit != night.commit:
+            changed.append(f"commit {last.commit or 'none'} -> {night.commit or 'none'}")
+        then = self.baseline.environments.get(entry.key)
+        told = differences(then, self._now, matched=False) if then else ()
+        if verdict.t_sol and abs(log(verdict.t_sol / entry.t_sol)) > 1e-4:
+            changed.append(f"T_SOL {show_share(verdict.t_sol / entry.t_sol)} of what it was")
+        return verdict.replace(
+            then=entry.seconds,
+            efficiency_then=entry.t_sol / entry.seconds,
+            nights=len(entry.window),
+            needed=self.limits.learn,
+            changed=(*changed, *told),
+        )
+
+    def unfit(self, found: Tonight, entry: Entry) -> str | None:
+        """Why a time of tonight cannot be held against the entry: another environment, or a machine that moved."""
+        return self._incomparable(found, entry) or self._anchor_moved(aligned(found, entry), entry)
+
+    def _incomparable(self, found: Tonight, entry: Entry) -> str | None:
+        """Why times of tonight cannot be held against those of the entry."""
+        if found.key != entry.key:
+            then = self.baseline.environments.get(entry.key)
+            what = ", ".join(differences(then, self._now)) if then else ""
+            return f"the baseline is of another environment: {what or f'key {entry.key}, here {found.key}'}"
+        for word, then_, now in (
+            ("timed by", entry.mode, found.mode),
+            ("cold caches", entry.cold, found.cold),
+            ("timing protocol", entry.protocol, found.protocol),
+        ):
+            if then_ != now:
+                return f"{word} {now} here, {then_} in the baseline"
+        return None
+
+    def _anchor_moved(self, night: Night, entry: Entry) -> str | None:
+        """Says that the machine moved where its anchor did, by more than it does from night to night."""
+        kinds = {one.anchors.compute_kind for one in entry.window}
+        if entry.by == "compute" and night.anchors.compute_kind not in kinds:
+            return f"the compute anchor is {night.anchors.compute_kind} here, {' or '.join(sorted(kinds))} in the baseline"
+        if len(entry.window) < self.limits.learn:
+            return None
+        usual = [log(one.anchor) for one in entry.window]
+        change = log(night.anchor) - median(usual)
+        if abs(change) <= max(log1p(self.limits.anchor), _WOBBLE * mad_scale(usual)):
+            return None
+        return f"the {entry.by} anchor takes {show_change(change)} than in the baseline: the machine moved, not the code"
+
+    def _creeps(self, night: Night, entry: Entry, screened: Screened) -> float | None:
+        """How far the last nights are from the golden level, where small slowdowns have added up to an alarm."""
+        if entry.golden is None or screened.t_golden is None:
+            return None
+        recent = median([one.level for one in entry.window[-(self.limits.learn - 1) :]] + [night.level]) - entry.golden.level
+        alarm = cusum(entry.creep, screened.t_golden, self.limits.creep_k) > self.limits.creep_h
+        return recent if alarm and recent > self.limits.least else None
+
+    def _decide(
+        self,
+        verdict: Verdict,
+        entry: Entry,
+        screened: Screened,
+        flag: bool,
+        creeps: float | None,
+        confirmation: Confirmation | None,
+    ) -> Verdict:
+        learning = self.baseline.history and len(entry.window) < self.limits.learn
+        crept = creeps is not None and not flag
+        if confirmation is not None and confirmation.how == "duet":
+            return _by_duet(verdict, confirmation)
+        if confirmation is not None:
+            return self._by_rerun(verdict, entry, crept, confirmation)
+        if creeps is not None and crept:
+            why = f"crept: {show_change(creeps)} than the golden entry of {_day(entry)} over the last nights"
+            return verdict.replace(outcome="suspect", why=why)
+        if flag and self._strict(screened.change, screened.spread, _extreme(entry, screened.change)):
+            return verdict.replace(outcome=_direction(screened.change), why="not confirmed by another measurement")
+        if flag and not learning:
+            return verdict.replace(outcome="suspect", why=f"{show_change(screened.change)}, not confirmed")
+        if learning:
+            return verdict.replace(outcome="learning")
+        if screened.mde(self.limits) > log1p(self.limits.unstable):
+            return verdict.replace(
+                outcome="unstable", why=f"only slowdowns above {show_share(exp(verdict.mde or 0) - 1)} are found"
+            )
+        return verdict
+
+    def _strict(self, change: float, spread: float, extreme: float) -> bool:
+        """Whether a change needs no old provider beside it to be believed: it is large, rare, and none of the window was like it.
+
+        The last of these is for cases with two speeds: their scale knows nothing of the rarer one, the window does.
+        """
+        limits = self.limits
+        beyond = abs(change) > abs(extreme) + limits.least
+        return beyond and abs(change) > log1p(limits.strict_change) and abs(change) / spread > limits.strict_t
+
+    def _by_rerun(self, verdict: Verdict, entry: Entry, crept: bool, confirmation: Confirmation) -> Verdict:
+        """Fresh processes of this night: they refute an accident, and confirm what is large or was there the night before."""
+        if not confirmation.levels:
+            return verdict.replace(outcome="suspect", why=confirmation.reason or "could not be measured again")
+        base = entry.golden.level if crept and entry.golden else entry.level
+        # The measurement that raised the suspicion is left out: it was picked for being unusual.
+        change, first = median(confirmation.levels) - base, verdict.change or 0.0
+        extreme = 0.0 if crept else _extreme(entry, change)
+        spread = ((verdict.high or 0.0) - first) / _95
+        verdict = verdict.replace(change=change, low=change - _95 * spread, high=change + _95 * spread, confirmed_by="rerun")
+        if not _repeats(change, first, self.limits):
+            return verdict.replace(outcome="same", why=f"{show_change(first)} at first, which did not repeat in fresh processes")
+        if self._strict(change, spread, extreme):
+            return verdict.replace(outcome=_direction(change), why=f"repeated in {len(confirmation.levels)} fresh processes")
+        before = entry.pending
+        if before is not None and self._both(before.level - base, change, extreme, spread * paired(len(entry.window))):
+            return verdict.replace(outcome=_direction(change), why=f"repeated, as on {before.at[:10]}")
+        advice = "to be sure it must repeat the next night, or meet an old provider"
+        return verdict.replace(outcome="suspect", why=f"{show_change(change)}, repeated in fresh processes; {advice}")
+
+    def _both(self, before: float, change: float, extreme: float, spread: float) -> bool:
+        """Whether two nights say together what one of them alone could not; `spread` is that of the mean of two."""
+        limits = self.limits
+        beyond = min(abs(before), abs(change)) > abs(extreme)
+        return beyond and _repeats(before, change, limits) and abs(before + change) / 2 / spread > limits.strict_t
+
+
+def _extreme(entry: Entry, change: float) -> float:
+    """How far from its middle the window has been in the direction of a change."""
+    levels = [one.level for one in entry.window]
+    return (max(levels) if change > 0 else min(levels)) - entry.level
+
+
+def _repeats(change: float, first: float, limits: Thresholds) -> bool:
+    """Whether a change is one at all, and in the direction of the first."""
+    return abs(change) > limits.least and (change > 0) == (first > 0)
+
+
+def _by_duet(verdict: Verdict, found: Confirmation) -> Verdict:
+    """The old provider beside the new one has the last word."""
+    known: dict[str, Outcome] = {"regressed": "regressed", "improved": "improved", "same": "same", "invalid": "invalid"}
+    outcome = known.get(found.outcome or "", "suspect")
+    if found.change is None:
+        return verdict.replace(outcome=outcome, why=found.reason)
+    why = found.reason or f"{len(found.deltas)} pairs of old and new side by side"
+    return verdict.replace(outcome=outcome, why=why, change=found.change, low=found.low, high=found.high, confirmed_by="duet")
+
+
+def _direction(change: float) -> Outcome:
+    return "regressed" if change > 0 else "improved"
+
+
+def _day(entry: Entry) -> str:
+    return entry.golden.at[:10] if entry.golden else "?"
+
+
+def show_change(change: float) -> str:
+    """A difference of ln T in words: "6.2 % longer"."""
+    return f"{100 * abs(exp(change) - 1):.1f} % {'longer' if change > 0 else 'less'}"
+
+
+def aligned(found: Tonight, entry: Entry) -> Night:
+    """Tonight's night with the anchor that the entry goes by: of a case at the ridge, the bound may change sides."""
+    assert found.night is not None
+    return found.night if found.by == entry.by else found.night.replace(anchor=found.night.anchors.of(entry.by))
+
+
+def judge_run(gate: Gate, found: Sequence[Tonight], coverage: Coverage, confirmations: Iterable[Confirmation] = ()) -> Judgement:
+    """All verdicts on a run that is over, with what only the whole of it can tell."""
+    confirmed = {one.case.identity: one for one in confirmations if one.how != "self"}
+    screened = _screened(gate, found)
+    chosen = flagged(screened, gate.limits) if screened else set()
+    verdicts = [
+        gate.judge(one, confirmed.get(name), screened.get(name), name in chosen if name in screened else None)
+        for name, one in ((one.case.identity, one) for one in found)
+    ]
+    present = {one.case.identity for one in found}
+    for name, entry in gate.baseline.entries.items():
+        if name not in present and coverage.holds(entry.operator, entry.provider, entry.bench):
+            verdicts.append(_missing(entry, gate))
+    joint, alarm = _joint(gate, screened, {one.case.identity: one for one in found})
+    return Judgement(source=gate.baseline.source, verdicts=tuple(verdicts), joint=joint, joint_alarm=alarm)
+
+
+def _screened(gate: Gate, found: Sequence[Tonight]) -> dict[str, Screened]:
+    """The screen of every case that has a time and an entry it can be held against."""
+    pairs = {}
+    for one in found:
+        entry = gate.baseline.entries.get(one.case.identity)
+        if entry is not None and one.night is not None and not gate.unfit(one, entry):
+            pairs[one.case.identity] = (aligned(one, entry), entry)
+    if gate.baseline.history:
+        return {name: gate.screen(*pair) for name, pair in pairs.items()}
+    return dict(zip(pairs, across(list(pairs.values()), gate.limits), strict=True))
+
+
+def _missing(entry: Entry, gate: Gate) -> Verdict:
+    why = f"{gate.baseline.source} has it, last on {entry.window[-1].at[:10]}; this run did not collect it"
+    return Verdict(case=entry.case, outcome="missing", why=why, then=entry.seconds, efficiency_then=entry.t_sol / entry.seconds)
+
+
+def _joint(gate: Gate, screened: Mapping[str, Screened], found: Mapping[str, Tonight]) -> tuple[tuple[str, ...], bool]:
+    """Providers of which a good part moved the same way, and whether one of them got slower."""
+    sentences, alarm = [], False
+    for provider in sorted({one.case.provider for one in found.values()}):
+        group = [one for name, one in screened.items() if found[name].case.provider == provider]
+        changes = [one.change for one in group if moved(one, gate.limits)]
+        for slower in (True, False):
+            together = [one for one in changes if (one > 0) == slower]
+            if len(together) >= max(_TOGETHER, gate.limits.joint * len(group)):
+                size = show_change(median(together))
+                sentences.append(f"{provider}: {len(together)} of {len(group)} cases moved together, in the middle {size}")
+                alarm |= slower
+    return tuple(sentences), alarm

@@ -1,0 +1,172 @@
+"""What the gate found, as text, as markdown and as JSON; and the sentence a regressed test fails with."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from math import expm1
+from pathlib import Path
+
+from ..finish import Finish
+from ..gate import Judgement
+from ..units import show_seconds, show_share
+from ..verdict import UNFIT, Confirmation, Outcome, Verdict
+from .table import markdown, table
+
+#: In this order, and only these, cases have a line of their own; the others are counted.
+SHOWN: tuple[Outcome, ...] = (
+    "regressed",
+    "invalid",
+    "crashed",
+    "timed_out",
+    "missing",
+    "suspect",
+    "improved",
+    "environment",
+    "throttled",
+    "noisy_host",
+    "unstable",
+    "new",
+)
+#: More lines than this of one outcome say nothing more.
+_MOST = 25
+
+_HEAD = ("case", "verdict", "T then", "T now", "change", "95 % interval", "allowed", "T_SOL", "eff. then", "eff. now", "why")
+
+
+def failure(verdict: Verdict, source: str) -> str:
+    """The sentence of a regressed test: where, what, how much, how sure, and what else changed."""
+    case = verdict.case
+    parts = [
+        f"{case.where}: {case.name} {verdict.title} against {source}: efficiency {_share(verdict.efficiency_then)}"
+        f" -> {_share(verdict.efficiency_now)}, T {_seconds(verdict.then)} -> {_seconds(verdict.now)}",
+        f"change {_change(verdict.change)}, 95 % interval {_interval(verdict)}, allowed {_change(verdict.allowed)}",
+        f"T_SOL {_seconds(verdict.t_sol)}",
+    ]
+    if verdict.why:
+        parts.append(verdict.why)
+    parts.append(f"also changed: {', '.join(verdict.changed) or 'nothing that is known'}")
+    return "; ".join(parts)
+
+
+def text_lines(judged: Judgement) -> list[str]:
+    """The verdicts as plain text: what stands out, case by case, then how many of each."""
+    rows = _rows(judged)
+    lines = [f"held against {judged.source}", ""]
+    if rows:
+        lines += [*table(_HEAD, rows, left=2, last_left=True), ""]
+    return lines + _remarks(judged)
+
+
+def markdown_lines(judged: Judgement) -> list[str]:
+    """The same as markdown."""
+    rows = _rows(judged)
+    lines = [f"### Against {judged.source}", ""]
+    if rows:
+        lines += [*markdown(_HEAD, rows, left=2, last_left=True), ""]
+    return lines + [f"- {line}" for line in _remarks(judged)]
+
+
+def _rows(judged: Judgement) -> list[list[str]]:
+    chosen: list[Verdict] = []
+    for outcome in SHOWN:
+        group = [one for one in judged.verdicts if one.outcome == outcome]
+        group.sort(key=lambda one: (-abs(one.change or 0.0), one.case.name))
+        chosen += group[:_MOST]
+    return [_row(one) for one in chosen]
+
+
+def _row(one: Verdict) -> list[str]:
+    return [
+        one.case.name,
+        one.title,
+        _seconds(one.then),
+        _seconds(one.now),
+        _change(one.change),
+        _interval(one),
+        _change(one.allowed),
+        _seconds(one.t_sol),
+        _share(one.efficiency_then),
+        _share(one.efficiency_now),
+        _why(one),
+    ]
+
+
+def _why(one: Verdict) -> str:
+    changed = f"changed: {', '.join(one.changed)}" if one.changed and one.outcome in ("regressed", "improved", "suspect") else ""
+    return "; ".join(part for part in (one.why or "", changed) if part) or "-"
+
+
+def _remarks(judged: Judgement) -> list[str]:
+    """Alarms of the whole run, what it can detect, and the count of every verdict."""
+    lines = [f"one alarm: {one}" if judged.joint_alarm else one for one in judged.joint]
+    for outcome in SHOWN:
+        hidden = judged.count(outcome) - _MOST
+        if hidden > 0:
+            lines.append(f"{hidden} more cases are {outcome.replace('_', ' ')}")
+    if effects := sorted(expm1(one.mde) for one in judged.verdicts if one.mde is not None):
+        middle, worst = effects[len(effects) // 2], effects[-1]
+        lines.append(f"minimum detectable effect: {show_share(middle)} in the middle case, {show_share(worst)} in the worst")
+    counts = Counter(one.outcome for one in judged.verdicts)
+    lines.append(f"{len(judged.verdicts)} cases: {', '.join(f'{n} {name}' for name, n in _sorted(counts)) or 'none'}")
+    if judged.code() == 3:
+        unfit = judged.count(*UNFIT)
+        lines.append(f"{unfit} of them could not be judged: the environment is not fit to judge (exit code 3)")
+    return lines
+
+
+def _sorted(counts: Counter[Outcome]) -> Iterable[tuple[str, int]]:
+    order: Sequence[str] = [*SHOWN, "learning", "same", "not_run"]
+    return sorted(
+        ((name.replace("_", " "), n) for name, n in counts.items()), key=lambda pair: order.index(pair[0].replace(" ", "_"))
+    )
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else show_seconds(value)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else show_share(value)
+
+
+def _change(value: float | None) -> str:
+    """A difference of ln T in per cent of T then."""
+    return "-" if value is None else f"{100 * expm1(value):+.1f} %"
+
+
+def _interval(one: Verdict) -> str:
+    return "-" if one.low is None or one.high is None else f"{_change(one.low)} ... {_change(one.high)}"
+
+
+def finish_lines(finish: Finish | None, shown: Callable[[Path], str]) -> list[str]:
+    """What the gate says of a run, and what of it was saved; `shown` writes a path."""
+    if finish is None:
+        return []
+    return ["", *text_lines(finish.judged), *saved_lines(finish, shown)]
+
+
+def saved_lines(finish: Finish, shown: Callable[[Path], str]) -> list[str]:
+    """What was taken into the stored baseline, and what was not."""
+    taken = finish.taken
+    if taken is None:
+        return []
+    lines = [*taken.moved[:_MOST], *taken.left[:_MOST]]
+    hidden = len(taken.moved) + len(taken.left) - len(lines)
+    if hidden > 0:
+        lines.append(f"and {hidden} more cases whose bar moved, or that were not accepted")
+    places = ", ".join(shown(path) for path in finish.written[:3]) or "no file"
+    more = f" and {len(finish.written) - 3} more files" if len(finish.written) > 3 else ""
+    return [*lines, f"saved: {taken.new} new cases, {taken.accepted} accepted, {len(taken.left)} not; wrote {places}{more}"]
+
+
+def self_check_lines(confirmations: Iterable[Confirmation]) -> list[str]:
+    """How often a duet of a provider with itself gave an alarm."""
+    found = [one for one in confirmations if one.how == "self"]
+    fought = [one for one in found if one.change is not None]
+    if not found:
+        return []
+    alarms = [one for one in fought if one.outcome != "same"]
+    worst = max((abs(one.change or 0.0) for one in fought), default=0.0)
+    rate = f"{len(alarms)} alarms ({show_share(len(alarms) / len(fought))})" if fought else "none could be fought"
+    lines = [f"self-check: {len(fought)} cases duelled against themselves: {rate}; largest change {show_share(expm1(worst))}"]
+    lines += [f"self-check, false alarm: {one.case.name}: {_change(one.change)}" for one in alarms]
+    return lines + [f"self-check: {one.case.name}: {one.reason}" for one in found if one.change is None]

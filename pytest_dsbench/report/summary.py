@@ -1,0 +1,52 @@
+"""The summary of a run as markdown, for the page of a nightly job."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..finish import Finish
+from ..measurement import Measurement
+from ..runs import Header
+from ..verdict import Confirmation
+from .bounds import headline
+from .gate import markdown_lines, saved_lines, self_check_lines
+from .table import markdown
+from .terminal import operator_table, remarks, score_lines
+
+
+def summary_lines(
+    found: Sequence[Measurement], header: Header, finish: Finish | None, confirmations: Sequence[Confirmation]
+) -> list[str]:
+    """What regressed and improved, the score, every operator, the environment."""
+    failed = [one for one in found if not one.ok]
+    lines = [f"## dsbench: {_headword(failed, finish)}", "", headline(header.hardware), ""]
+    if failed:
+        lines += [*(f"- **{one.status}** {one.case.where}: {one.case.name}: {one.reason}" for one in failed), ""]
+    if finish is not None:
+        lines += [*markdown_lines(finish.judged), ""]
+        lines += [*(f"- {line}" for line in saved_lines(finish, Path.as_posix)), ""]
+    lines += [f"- {line}" for line in self_check_lines(confirmations)]
+    if scored := score_lines(found):
+        lines += ["### Score", "", *(f"- {line}" for line in scored), ""]
+    head, rows = operator_table(found)
+    lines += ["### Operators", "", *markdown(head, rows, left=2, last_left=True), ""]
+    lines += [*(f"- {line.strip()}" for line in [*remarks(found), *header.notes]), ""]
+    return lines + _environment(header)
+
+
+def _headword(failed: Sequence[Measurement], finish: Finish | None) -> str:
+    judged = finish.judged if finish else None
+    counts = {
+        "failed": len(failed),
+        "regressed": judged.count("regressed") if judged else 0,
+        "missing": judged.count("missing") if judged else 0,
+        "improved": judged.count("improved") if judged else 0,
+    }
+    words = [f"{count} {word}" for word, count in counts.items() if count]
+    return ", ".join(words) or ("nothing regressed" if judged else "nothing failed")
+
+
+def _environment(header: Header) -> list[str]:
+    environment = header.environment
+    facts = {name: getattr(environment, name) for name in environment.__struct_fields__}
+    known = [[name, str(value)] for name, value in facts.items() if value not in (None, (), "")]
+    return ["### Environment", "", *markdown(["", ""], [["key", environment.key()], *known], left=2)]

@@ -1,0 +1,57 @@
+"""A gate over many nights: it judges, has its suspicions confirmed, and takes what was accepted into its baseline."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from ..accepting import accept
+from ..baseline import Baseline, Night
+from ..gate import Gate, Judgement, judge_run
+from ..nights import Tonight
+from ..runs import Coverage
+from ..thresholds import Thresholds
+from ..verdict import Confirmation, Verdict
+from .records import ENVIRONMENT, HARDWARE
+
+Confirm = Callable[[Tonight], Confirmation]
+
+_EVERYTHING = Coverage(paths=("",))
+
+
+def doubted(verdict: Verdict) -> bool:
+    """Whether a verdict stands on one measurement that is unusual."""
+    return verdict.outcome in ("suspect", "regressed", "improved") and verdict.confirmed_by is None
+
+
+class Keeper:
+    """One gate with its baseline; with `pending`, it waits a night where fresh processes alone do not suffice."""
+
+    def __init__(self, limits: Thresholds) -> None:
+        self._limits = limits
+        self._baseline = Baseline(source="history", hardware=HARDWARE.name)
+        self._gate = Gate(self._baseline, limits, ENVIRONMENT)
+        #: suspicions of the last night
+        self.doubts = 0
+
+    def judge(self, found: Sequence[Tonight], confirm: Confirm) -> Judgement:
+        """The final verdicts on a night, every suspicion confirmed or refuted."""
+        self._gate = Gate(self._baseline, self._limits, ENVIRONMENT)
+        cases = {one.case.identity: one for one in found}
+        first = judge_run(self._gate, found, _EVERYTHING)
+        doubts = [one.case.identity for one in first.verdicts if doubted(one)]
+        self.doubts = len(doubts)
+        return judge_run(self._gate, found, _EVERYTHING, [confirm(cases[name]) for name in doubts])
+
+    def again(self, found: Tonight, before: Night, confirm: Confirm) -> Verdict:
+        """What the gate would say of this case alone had `before` been its last night."""
+        name = found.case.identity
+        entry = self._baseline.entries[name]
+        self._baseline.entries[name] = entry.replace(pending=before)
+        try:
+            verdict = self._gate.judge(found)
+            return self._gate.judge(found, confirm(found)) if doubted(verdict) else verdict
+        finally:
+            self._baseline.entries[name] = entry
+
+    def accept(self, found: Sequence[Tonight], verdicts: Mapping[str, Verdict], without: Collection[str] = ()) -> None:
+        """Takes a night into the baseline, but for some cases."""
+        kept = [one for one in found if one.case.identity not in without]
+        self._baseline = accept(self._baseline, kept, verdicts, ENVIRONMENT, self._limits).baseline
