@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from .baseline import Baseline, Entry, Golden, Night
-from .environment import Environment
-from .gate import aligned, show_change
+from .environment import Environment, differences
+from .gate import aligned, crept, show_change
 from .nights import Tonight, entry
 from .record import Record
 from .stats import cusum
@@ -68,7 +68,7 @@ def accept(
         if entries[name] != old:
             operators.add(operator)
     return Acceptance(
-        baseline=baseline.replace(entries=entries, environments={**baseline.environments, now.key(): now}),
+        baseline=baseline.replace(entries=entries, environments={**baseline.environments, now.key(): _place(baseline, now)}),
         accepted=accepted,
         new=new,
         moved=tuple(moved),
@@ -77,15 +77,29 @@ def accept(
     )
 
 
+def _place(baseline: Baseline, now: Environment) -> Environment:
+    """The environment as it is stored: replaced only for what is told of it, or its line would change with every save."""
+    then = baseline.environments.get(now.key())
+    return now if then is None or differences(then, now, matched=False) else then
+
+
 def _next(
     old: Entry, found: Tonight, verdict: Verdict, limits: Thresholds, reason: str | None
 ) -> tuple[Entry, str | None, str | None]:
     """The entry after tonight, what to say where its bar was moved, and why where tonight was not taken in."""
     night = aligned(found, old)
-    change = verdict.change or 0.0
+    # A duet tells the step itself; else it is from the window, also of what crept away from the golden entry.
+    told = verdict.confirmed_by == "duet" or verdict.level is None
+    change = (verdict.change or 0.0) if told else (verdict.level or 0.0) - old.level
+    if any((one.at, one.passes) == (night.at, night.passes) for one in old.window):
+        return old, None, f"this night is in the window already ({night.at})"
     match verdict.outcome:
         case "same" | "unstable" | "learning":
             return _joined(old, night, found, verdict, limits), None, None
+        case "suspect" if reason is None and _slight(old, night, verdict, change, limits):
+            return _joined(old, night, found, verdict, limits), None, None
+        case "improved" if verdict.confirmed_by is None and reason is None and not _again(old, night, limits):
+            return old.replace(pending=night), None, f"{show_change(change)} than before, not confirmed; {_ASK}"
         case "improved":
             said = f"the bar is raised, {show_change(change)} than before"
             return _stepped(old, night, found, change, said, limits), said, None
@@ -104,6 +118,21 @@ def _next(
             return old, None, f"not accepted: {verdict.why}; {_ASK}"
         case outcome:
             return old, None, f"not accepted: {outcome}"
+
+
+def _slight(old: Entry, night: Night, verdict: Verdict, change: float, limits: Thresholds) -> bool:
+    """Whether it is suspected only among all cases of its run, of a change that no measurement would be asked to confirm.
+
+    It joins, or it would be suspected for ever; should such changes add up, they creep.
+    """
+    slight = verdict.confirmed_by is None and abs(change) <= limits.least
+    return slight and crept(night, old, verdict.t_golden, limits) is None
+
+
+def _again(old: Entry, night: Night, limits: Thresholds) -> bool:
+    """Whether an improvement was there the night before: then it is no accident."""
+    before = old.pending
+    return before is not None and before != night and before.level - old.level < -limits.least
 
 
 def _joined(old: Entry, night: Night, found: Tonight, verdict: Verdict, limits: Thresholds) -> Entry:

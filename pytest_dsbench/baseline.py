@@ -20,9 +20,11 @@ from .mistake import Mistake
 from .record import Record, from_line, to_line
 
 VERSION = 1
+#: No bar moves further than this in ln T.
+_FAR = 50.0
 
 
-class Night(Record):
+class Night(Record, omit_defaults=True):
     """One accepted night of one case. Times in seconds, rounded to six digits."""
 
     #: when its run began: ISO 8601, UTC
@@ -50,7 +52,7 @@ class Night(Record):
         return log(self.seconds) - log(self.anchor) + self.shift
 
 
-class Golden(Record):
+class Golden(Record, omit_defaults=True):
     """What creep is measured against: the level of the first accepted nights, or of the night on which the bar was moved."""
 
     at: str
@@ -139,17 +141,21 @@ def texts(source: str, hardware: str | None, files: Mapping[str, bytes]) -> Base
     damaged: dict[str, str] = {}
     complaints: list[str] = []
     for name, text in sorted(files.items()):
+        newer = False
         for number, line in enumerate(text.splitlines(), 1):
             try:
                 value = _line(line, f"{name}:{number}")
+                if isinstance(value, Entry) and value.identity in entries:
+                    raise Mistake(f"{name}:{number}: {value.case.name} stands here a second time; the first one is used")
             except Mistake as error:
-                complaints.append(str(error))
+                if not (newer and isinstance(error, _Newer)):
+                    complaints.append(str(error))
+                newer |= isinstance(error, _Newer)
+                # Whoever writes this file again would lose the line, and a case may stand in a file of another operator.
                 damaged.setdefault(Path(name).stem, str(error))
                 continue
             if isinstance(value, Place):
                 environments[value.key] = value.environment
-            elif value.identity in entries:
-                complaints.append(f"{name}:{number}: {value.case.name} stands here a second time; the first one is used")
             else:
                 entries[value.identity] = value
     return Baseline(
@@ -165,7 +171,19 @@ def texts(source: str, hardware: str | None, files: Mapping[str, bytes]) -> Base
 def folder(path: Path, hardware: str) -> Baseline:
     """The baseline of `hardware` in a folder of baselines; empty where there is none yet."""
     found = sorted((path / hardware).glob("*.jsonl"))
-    return texts(f"{path.name}/{hardware}", hardware, {str(one): one.read_bytes() for one in found})
+    return texts(f"{path.name}/{hardware}", hardware, {str(one): contents(one) for one in found})
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of a file. Raises Mistake where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Mistake(f"{path}: cannot be read: {error.strerror}") from None
+
+
+class _Newer(Mistake):
+    """A line of a version to come: one sentence says it of the whole file."""
 
 
 class _Version(msgspec.Struct):
@@ -175,13 +193,23 @@ class _Version(msgspec.Struct):
 def _line(line: bytes, where: str) -> Entry | Place:
     stamp: _Version = from_line(line, _Version, where)
     if stamp.v > VERSION:
-        raise Mistake(
+        raise _Newer(
             f"{where}: baseline version {stamp.v} is newer than {VERSION}, the newest this version reads; update pytest-dsbench"
         )
     value: Entry | Place = from_line(line, Entry | Place, where)
-    if isinstance(value, Entry) and not value.window:
-        raise Mistake(f"{where}: {value.case.name} has no accepted night")
+    if isinstance(value, Entry):
+        _check(value, where)
     return value
+
+
+def _check(entry: Entry, where: str) -> None:
+    """Raises Mistake for what no run could have written: an empty window, a time that is none."""
+    if not entry.window:
+        raise Mistake(f"{where}: {entry.case.name} has no accepted night")
+    for night in (*entry.window, *([entry.pending] if entry.pending else [])):
+        times = (*night.passes, night.low, night.high, night.anchor, entry.t_sol)
+        if not night.passes or min(times) <= 0 or abs(night.shift) > _FAR:
+            raise Mistake(f"{where}: {entry.case.name}: the night of {night.at} has no passes, or a time or shift that cannot be")
 
 
 def is_baseline(text: bytes) -> bool:
@@ -199,18 +227,21 @@ class _Kind(msgspec.Struct):
 
 
 def write(path: Path, baseline: Baseline, operators: Iterable[str]) -> list[Path]:
-    """Writes the files of these operators into `path`/<hardware>. Each is replaced as a whole or not at all."""
+    """Writes the files of these operators into `path`/<hardware>. Each is replaced as a whole or not at all. Raises Mistake."""
     assert baseline.hardware is not None
     place = path / baseline.hardware
-    place.mkdir(parents=True, exist_ok=True)
     written = []
     for operator in sorted(set(operators)):
         file = place / f"{operator}.jsonl"
         lines = list(_lines(baseline, operator))
-        if lines:
-            replace(file, b"".join(lines))
-        else:
-            file.unlink(missing_ok=True)
+        try:
+            if lines:
+                place.mkdir(parents=True, exist_ok=True)
+                replace(file, b"".join(lines))
+            else:
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise Mistake(f"{file}: cannot be written: {error.strerror or error}; it is as it was") from None
         written.append(file)
     return written
 
@@ -220,18 +251,21 @@ def _lines(baseline: Baseline, operator: str) -> Iterator[bytes]:
     for key in sorted({one.key for one in chosen} & baseline.environments.keys()):
         yield to_line(Place(key=key, environment=baseline.environments[key]))
     for one in chosen:
-        yield to_line(one)
+        yield to_line(one.replace(v=VERSION))
 
 
 def _order(entry: Entry) -> tuple[Any, ...]:
     """By dimensions, numbers as numbers, then by provider."""
-    dims = [(name, *_comparable(value)) for name, value in sorted(entry.dims.items())]
+    dims = [(name, _comparable(value)) for name, value in sorted(entry.dims.items())]
     return dims, entry.provider, entry.label if entry.provider == OWN else ""
 
 
-def _comparable(value: Any) -> tuple[float, str]:
+def _comparable(value: Any) -> tuple[Any, ...]:
+    """Numbers as numbers, also those in a list; then lists, then all else as it is written."""
+    if isinstance(value, list):
+        return 1, [_comparable(one) for one in value]
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return (float(value), "") if number else (0.0, msgspec.json.encode(value).decode())
+    return (0, value) if number else (2, msgspec.json.encode(value).decode())
 
 
 def replace(path: Path, text: bytes) -> None:

@@ -93,7 +93,7 @@ def old_side(options: Options, new: Side, resources: ExitStack) -> Side:
     """The old side: another interpreter, or the kernels of a git revision. Raises Mistake where it is neither."""
     word = options.old or ""
     option = f"--dsbench-old={word}"
-    if "/" in word and Path(word).exists():
+    if word.startswith(("/", "./", "../")) or ("/" in word and Path(word).exists()):
         return Side(python=interpreter(word, "--dsbench-old"), root=options.root, label=f"old ({word})")
     try:
         root = resources.enter_context(worktree(options.root, word, "--dsbench-old"))

@@ -1,5 +1,6 @@
 """The gate: what became of each case, and whether the run as a whole is fit, right and as fast as it was."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import exp, log, log1p
 from statistics import median
@@ -9,7 +10,7 @@ from .environment import Environment, differences
 from .nights import Tonight
 from .record import Record
 from .runs import Coverage
-from .screen import Scales, Screened, across, flagged, moved, paired, screen
+from .screen import Scales, Screened, across, flagged, moved, paired, screen, wary
 from .stats import cusum, mad_scale
 from .thresholds import Thresholds
 from .units import show_share
@@ -43,8 +44,10 @@ class Judgement(Record):
     #: providers that moved as a whole, a sentence each; the alarming ones are slower
     joint: tuple[str, ...] = ()
     joint_alarm: bool = False
-    #: of the environment, then -> now
+    #: of those that moved together: what is not as it was, then -> now
     changed: tuple[str, ...] = ()
+    #: a sentence for each line of the baseline that could not be read
+    complaints: tuple[str, ...] = ()
 
     def count(self, *outcomes: Outcome) -> int:
         """How many cases came out so."""
@@ -90,6 +93,9 @@ class Gate:
         if entry is None:
             return verdict.replace(outcome="new", why=f"{self.baseline.source} has no entry of it")
         night = aligned(found, entry)
+        if entry.pending == night:
+            # This run was looked at before: it cannot repeat itself.
+            entry = entry.replace(pending=None)
         verdict = self._beside(verdict, night, entry)
         if unfit := self.unfit(found, entry):
             return verdict.replace(outcome="environment", why=unfit)
@@ -104,7 +110,7 @@ class Gate:
             t=screened.t,
             t_golden=screened.t_golden,
         )
-        creeps = self._creeps(night, entry, screened)
+        creeps = crept(night, entry, screened.t_golden, self.limits)
         flag = moved(screened, self.limits) if flag is None else flag
         return self._decide(verdict, entry, screened, flag, creeps, confirmation)
 
@@ -168,14 +174,6 @@ class Gate:
             return None
         return f"the {entry.by} anchor takes {show_change(change)} than in the baseline: the machine moved, not the code"
 
-    def _creeps(self, night: Night, entry: Entry, screened: Screened) -> float | None:
-        """How far the last nights are from the golden level, where small slowdowns have added up to an alarm."""
-        if entry.golden is None or screened.t_golden is None:
-            return None
-        recent = median([one.level for one in entry.window[-(self.limits.learn - 1) :]] + [night.level]) - entry.golden.level
-        alarm = cusum(entry.creep, screened.t_golden, self.limits.creep_k) > self.limits.creep_h
-        return recent if alarm and recent > self.limits.least else None
-
     def _decide(
         self,
         verdict: Verdict,
@@ -186,15 +184,16 @@ class Gate:
         confirmation: Confirmation | None,
     ) -> Verdict:
         learning = self.baseline.history and len(entry.window) < self.limits.learn
-        crept = creeps is not None and not flag
+        # A step is told as one; what is flagged and smaller than any step is the last of many.
+        slowly = creeps is not None and not (flag and abs(screened.change) > self.limits.least)
         if confirmation is not None and confirmation.how == "duet":
             return _by_duet(verdict, confirmation)
         if confirmation is not None:
-            return self._by_rerun(verdict, entry, crept, confirmation)
-        if creeps is not None and crept:
+            return self._by_rerun(verdict, entry, slowly, confirmation)
+        if creeps is not None and slowly:
             why = f"crept: {show_change(creeps)} than the golden entry of {_day(entry)} over the last nights"
             return verdict.replace(outcome="suspect", why=why)
-        if flag and self._strict(screened.change, screened.spread, _extreme(entry, screened.change)):
+        if flag and self._strict(screened.change, wary(entry, screened.spread)):
             return verdict.replace(outcome=_direction(screened.change), why="not confirmed by another measurement")
         if flag and not learning:
             return verdict.replace(outcome="suspect", why=f"{show_change(screened.change)}, not confirmed")
@@ -206,46 +205,35 @@ class Gate:
             )
         return verdict
 
-    def _strict(self, change: float, spread: float, extreme: float) -> bool:
-        """Whether a change needs no old provider beside it to be believed: it is large, rare, and none of the window was like it.
+    def _strict(self, change: float, spread: float) -> bool:
+        """Whether a change needs no old provider beside it to be believed."""
+        return abs(change) > log1p(self.limits.strict_change) and abs(change) / spread > self.limits.strict_t
 
-        The last of these is for cases with two speeds: their scale knows nothing of the rarer one, the window does.
-        """
-        limits = self.limits
-        beyond = abs(change) > abs(extreme) + limits.least
-        return beyond and abs(change) > log1p(limits.strict_change) and abs(change) / spread > limits.strict_t
-
-    def _by_rerun(self, verdict: Verdict, entry: Entry, crept: bool, confirmation: Confirmation) -> Verdict:
+    def _by_rerun(self, verdict: Verdict, entry: Entry, slowly: bool, confirmation: Confirmation) -> Verdict:
         """Fresh processes of this night: they refute an accident, and confirm what is large or was there the night before."""
         if not confirmation.levels:
-            return verdict.replace(outcome="suspect", why=confirmation.reason or "could not be measured again")
-        base = entry.golden.level if crept and entry.golden else entry.level
+            why = f"{show_change(verdict.change or 0.0)}, {confirmation.reason or 'could not be measured again'}"
+            return verdict.replace(outcome=_UNTIMED.get(confirmation.outcome or "", "suspect"), why=why)
+        base = entry.golden.level if slowly and entry.golden else entry.level
         # The measurement that raised the suspicion is left out: it was picked for being unusual.
-        change, first = median(confirmation.levels) - base, verdict.change or 0.0
-        extreme = 0.0 if crept else _extreme(entry, change)
+        level = median(confirmation.levels)
+        change, first = level - base, verdict.change or 0.0
         spread = ((verdict.high or 0.0) - first) / _95
-        verdict = verdict.replace(change=change, low=change - _95 * spread, high=change + _95 * spread, confirmed_by="rerun")
+        low, high = change - _95 * spread, change + _95 * spread
+        verdict = verdict.replace(change=change, low=low, high=high, level=level, confirmed_by="rerun")
         if not _repeats(change, first, self.limits):
             return verdict.replace(outcome="same", why=f"{show_change(first)} at first, which did not repeat in fresh processes")
-        if self._strict(change, spread, extreme):
+        if self._strict(change, wary(entry, spread)):
             return verdict.replace(outcome=_direction(change), why=f"repeated in {len(confirmation.levels)} fresh processes")
         before = entry.pending
-        if before is not None and self._both(before.level - base, change, extreme, spread * paired(len(entry.window))):
+        if before is not None and self._both(before.level - base, change, wary(entry, spread) * paired(len(entry.window))):
             return verdict.replace(outcome=_direction(change), why=f"repeated, as on {before.at[:10]}")
         advice = "to be sure it must repeat the next night, or meet an old provider"
         return verdict.replace(outcome="suspect", why=f"{show_change(change)}, repeated in fresh processes; {advice}")
 
-    def _both(self, before: float, change: float, extreme: float, spread: float) -> bool:
+    def _both(self, before: float, change: float, spread: float) -> bool:
         """Whether two nights say together what one of them alone could not; `spread` is that of the mean of two."""
-        limits = self.limits
-        beyond = min(abs(before), abs(change)) > abs(extreme)
-        return beyond and _repeats(before, change, limits) and abs(before + change) / 2 / spread > limits.strict_t
-
-
-def _extreme(entry: Entry, change: float) -> float:
-    """How far from its middle the window has been in the direction of a change."""
-    levels = [one.level for one in entry.window]
-    return (max(levels) if change > 0 else min(levels)) - entry.level
+        return _repeats(before, change, self.limits) and abs(before + change) / 2 / spread > self.limits.strict_t
 
 
 def _repeats(change: float, first: float, limits: Thresholds) -> bool:
@@ -259,7 +247,8 @@ def _by_duet(verdict: Verdict, found: Confirmation) -> Verdict:
     outcome = known.get(found.outcome or "", "suspect")
     if found.change is None:
         return verdict.replace(outcome=outcome, why=found.reason)
-    why = found.reason or f"{len(found.deltas)} pairs of old and new side by side"
+    pairs = f"{len(found.deltas)} pairs of old and new side by side"
+    why = f"{pairs}; {found.reason}" if found.reason else pairs
     return verdict.replace(outcome=outcome, why=why, change=found.change, low=found.low, high=found.high, confirmed_by="duet")
 
 
@@ -274,6 +263,15 @@ def _day(entry: Entry) -> str:
 def show_change(change: float) -> str:
     """A difference of ln T in words: "6.2 % longer"."""
     return f"{100 * abs(exp(change) - 1):.1f} % {'longer' if change > 0 else 'less'}"
+
+
+def crept(night: Night, entry: Entry, t_golden: float | None, limits: Thresholds) -> float | None:
+    """How far the last nights are from the golden level, where small slowdowns have added up to an alarm."""
+    if entry.golden is None or t_golden is None:
+        return None
+    recent = median([one.level for one in entry.window[-(limits.learn - 1) :]] + [night.level]) - entry.golden.level
+    alarm = cusum(entry.creep, t_golden, limits.creep_k) > limits.creep_h
+    return recent if alarm and recent > limits.least else None
 
 
 def aligned(found: Tonight, entry: Entry) -> Night:
@@ -296,7 +294,21 @@ def judge_run(gate: Gate, found: Sequence[Tonight], coverage: Coverage, confirma
         if name not in present and coverage.holds(entry.operator, entry.provider, entry.bench):
             verdicts.append(_missing(entry, gate))
     joint, alarm = _joint(gate, screened, {one.case.identity: one for one in found})
-    return Judgement(source=gate.baseline.source, verdicts=tuple(verdicts), joint=joint, joint_alarm=alarm)
+    return Judgement(
+        source=gate.baseline.source,
+        verdicts=tuple(verdicts),
+        joint=joint,
+        joint_alarm=alarm,
+        changed=_common(verdicts, screened, gate.limits) if joint else (),
+        complaints=gate.baseline.complaints,
+    )
+
+
+def _common(verdicts: Iterable[Verdict], screened: Mapping[str, Screened], limits: Thresholds) -> tuple[str, ...]:
+    """What changed for at least half of the cases that moved."""
+    names = {name for name, one in screened.items() if moved(one, limits)}
+    counts = Counter(what for one in verdicts if one.case.identity in names for what in one.changed)
+    return tuple(what for what, count in counts.most_common() if 2 * count >= len(names))
 
 
 def _screened(gate: Gate, found: Sequence[Tonight]) -> dict[str, Screened]:

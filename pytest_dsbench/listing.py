@@ -7,7 +7,6 @@ from typing import Any, NoReturn
 import pytest
 
 from .duet.cases import FILE, Listing
-from .fixture import Dsbench
 from .hardware.device import device, has_gpu
 from .jobs import Job
 from .measurement import Planned, planned
@@ -37,11 +36,18 @@ def listing(session: pytest.Session) -> Listing:
 def _case(item: pytest.Item) -> Planned | None:
     params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
     if "dsbench" not in params:
-        return Dsbench(item, None, _nothing, _nothing, None)._planned_by_hand("")
+        return _by_hand(item)
     match params["dsbench"]:
         case Job(case=case, provider=Provider(name=name)):
             return planned(case, name, item.nodeid.partition("[")[0])
     return None
+
+
+def _by_hand(item: pytest.Item) -> Planned:
+    # Only now: it brings torch with it, which collecting does without.
+    from .fixture import Dsbench
+
+    return Dsbench(item, None, _nothing, _nothing, None)._planned_by_hand("")
 
 
 def _nothing() -> NoReturn:

@@ -68,8 +68,10 @@ def _case(group: Sequence[Measurement], header: Header, course: Sequence[tuple[f
     timed = [one for one in group if one.status == "passed"]
     if worst.status != "passed" or worst.bound is None:
         return found
+    night = _night(timed, header, course)
     return found.replace(
-        night=_night(timed, header, course),
+        night=night,
+        reason=found.reason if night else "its run took no anchors, and without them it cannot be held against another night",
         key=worst.environment or header.environment.key(),
         mode=worst.mode or "",
         cold=worst.cold is not False,
@@ -90,9 +92,17 @@ def _night(timed: Sequence[Measurement], header: Header, course: Sequence[tuple[
         passes=tuple(_short(one.time.median) for one in timed if one.time is not None),
         low=_short(first.time.low),
         high=_short(first.time.high),
-        anchors=first.anchors,
+        anchors=_rounded(first.anchors),
         anchor=_short(anchor),
         packages=dict(sorted(first.packages.items())),
+    )
+
+
+def _rounded(anchors: Anchors) -> Anchors:
+    return anchors.replace(
+        copy_seconds=_short(anchors.copy_seconds),
+        compute_seconds=_short(anchors.compute_seconds),
+        launch_seconds=_short(anchors.launch_seconds),
     )
 
 

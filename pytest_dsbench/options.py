@@ -59,8 +59,19 @@ class Options(Record):
                 raise Mistake(f"{option} needs times, and --benchmark-disable takes none; leave one of them out")
             if given and self.plan is not None:
                 raise Mistake(f"{option} needs times, and --dsbench-plan takes none; leave one of them out")
+        if self.summary is not None:
+            self._check_summary(self.summary)
         if self.old is not None and not self.gated:
             raise Mistake("--dsbench-old confirms what --dsbench-compare suspects; give that too")
+
+    def _check_summary(self, path: Path) -> None:
+        """Now, not after an hour of measuring."""
+        if self.plan is not None:
+            raise Mistake("--dsbench-summary tells of a run, and --dsbench-plan runs nothing; leave one of them out")
+        if path.is_dir():
+            raise Mistake(f"--dsbench-summary={path}: a folder; expected the name of a file")
+        if not path.parent.is_dir():
+            raise Mistake(f"--dsbench-summary={path}: there is no folder {path.parent}")
 
     @property
     def lowering(self) -> bool:

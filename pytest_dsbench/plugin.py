@@ -103,7 +103,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("dsbench_plan") is not None and hasattr(config.option, "tx"):
         # A plan measures nothing, and is made by the process that collects: pytest-xdist has no part in it.
         config.option.dist, config.option.tx = "no", []
-    if any(config.getoption(f"dsbench_{name}") not in (None, False, "auto") for name in _OPTIONS):
+    given = [config.getini("dsbench_gate"), *(config.getoption(f"dsbench_{name}") for name in _OPTIONS)]
+    if any(value not in (None, False, "auto", []) for value in given):
         session_of(config)
     if not hasattr(config, "workerinput"):
         from .recorder import Recorder

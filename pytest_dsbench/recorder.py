@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 #: As in fixture.py, which is not loaded in a run without benches.
 _RECORD, _HEADER, _PLAN, _CONFIRMATION = "dsbench", "dsbench_run", "dsbench_plan", "dsbench_confirmation"
 
+#: Why a run ends with an exit code of the gate although no test failed.
+_REASONS = {
+    1: "cases are missing, or many got slower together; see above",
+    3: "the environment is not fit to judge; see above",
+}
+
 
 class Recorder:
     """Listens to reports; costs nothing until one of them carries a result of ours."""
@@ -137,13 +143,23 @@ class Recorder:
 
         left = [case for case in map(self._planned.get, self._not_run()) if case is not None]
         try:
-            self._finish = finish(self._found, self._header, self._confirmed, left, options)
+            self._finish = finish(self._found, self._covered(self._header), self._confirmed, left, options)
         except Mistake as error:
             raise pytest.UsageError(str(error)) from None
         for verdict in self._finish.judged.verdicts:
             self._writer.append(verdict)
-        if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-            session.exitstatus = self._finish.judged.code(accepted=options.lowering) or session.exitstatus
+        code = self._finish.judged.code(accepted=options.lowering)
+        if code and session.exitstatus == pytest.ExitCode.OK:
+            # No test of its own says why.
+            session.exitstatus = code
+            self._remarks.append(f"exit code {code}: {_REASONS[code]}")
+
+    def _covered(self, header: Header) -> Header:
+        """The header without benches by hand that were not reached: only they themselves could have named their cases."""
+        unnamed = [nodeid.partition("[")[0] for nodeid in self._not_run() if self._planned[nodeid] is None]
+        names = {bench.rpartition("::")[2].removeprefix("bench_") for bench in unnamed}
+        coverage = header.coverage
+        return header.replace(coverage=coverage.replace(partial=tuple(sorted({*coverage.partial, *names}))))
 
     def _write_summary(self) -> None:
         options = self._options()

@@ -6,7 +6,7 @@ project's design, docs/gate.md.
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import floor, log, log10, sqrt
-from statistics import median
+from statistics import median, stdev
 
 from .baseline import Entry, Night
 from .record import Record
@@ -93,6 +93,15 @@ def screen(night: Night, entry: Entry, scale: float) -> Screened:
     spread = scale * sqrt(1 + _MEDIAN / len(entry.window))
     golden = None if entry.golden is None else (night.level - entry.golden.level) / scale
     return Screened(change=change, spread=spread, t=change / spread, level=night.level, t_golden=golden)
+
+
+def wary(entry: Entry, spread: float) -> float:
+    """A spread that no old provider checks: not below what the plain standard deviation of the window says.
+
+    The robust scale looks away from the rarer speed of a case that has two, and is a poor estimate from few nights.
+    """
+    levels = [night.level for night in entry.window]
+    return max(spread, stdev(levels) * sqrt(1 + _MEDIAN / len(levels))) if len(levels) > 1 else spread
 
 
 def paired(nights: int) -> float:

@@ -37,6 +37,7 @@ class Session:
         self._jobs: Jobs | None = None
         self._rig: Rig | None = None
         self._opening_due = True
+        self._head: Header | None = None
         #: node ids of the benches that were selected
         self._planned: tuple[tuple[str, Planned | None], ...] = ()
         #: operators and benches of which a case was deselected
@@ -159,13 +160,20 @@ class Session:
         """What the first result of this process brings along: the header of the run file, and what the run is to produce."""
         from .fixture import HEADER, PLAN
 
-        if not self._opening_due:
+        # A run of nothing but skipped benches leaves nothing behind; held against a baseline, it says what it misses.
+        if not self._opening_due or not (self._planned or self.options.gated):
             return []
         self._opening_due = False
         values = ((HEADER, self._header()), (PLAN, self._planned))
         return [(name, msgspec.json.encode(value).decode()) for name, value in values]
 
     def _header(self) -> "Header":
+        """The header of this run, made once: it says when the run began."""
+        if self._head is None:
+            self._head = self._new_header()
+        return self._head
+
+    def _new_header(self) -> "Header":
         from .runs import Header, timestamp
 
         rig = self.rig()

@@ -1,9 +1,11 @@
 """Where a baseline comes from: the stored one, a run or baseline file, a folder of baselines, or a git revision."""
 
+import os
 from pathlib import Path
 
 from . import baseline, git, runs
 from .baseline import Baseline
+from .hardware import sheets
 from .mistake import Mistake
 from .nights import of_run
 
@@ -21,7 +23,7 @@ def find(what: str, folder: Path, hardware: str, root: Path, option: str = _OPTI
     path = path if path.exists() else root / path
     if path.is_dir():
         return of_folder(path, hardware, option)
-    found = of_file(path) if path.is_file() else of_revision(what, folder, hardware, root, option)
+    found = of_file(path, folder) if path.is_file() else of_revision(what, folder, hardware, root, option)
     if found.hardware is not None and found.hardware != hardware:
         raise Mistake(f"{option}={what}: a baseline of {found.hardware}; this run is on {hardware}, and times do not carry over")
     return found
@@ -39,20 +41,29 @@ def of_folder(path: Path, hardware: str, option: str = _OPTION) -> Baseline:
     if any(path.glob("*.jsonl")) and path.name == hardware:
         return baseline.folder(path.parent, hardware)
     others = sorted(one.name for one in path.iterdir() if any(one.glob("*.jsonl"))) if path.is_dir() else []
-    have = f"it has {', '.join(others)}" if others else f"a bare {option} stands last"
+    bare = f"; to compare with the stored baseline, a bare {option} stands last" if option == _OPTION else ""
+    have = f"it has {', '.join(others)}" if others else f"it has none at all{bare}"
     raise Mistake(f"{option}={path}: no baseline of {hardware} in this folder; {have}")
 
 
-def of_file(path: Path) -> Baseline:
-    """The baseline in one file: a run, or the entries of one operator."""
-    text = path.read_bytes()
+def of_file(path: Path, folder: Path) -> Baseline:
+    """The baseline in one file: a run, or the entries of one operator. `folder` is that of the stored baselines.
+
+    Raises Mistake for a file that is neither, and for one in which nothing can be read.
+    """
+    text = baseline.contents(path)
     if not baseline.is_baseline(text):
         run = runs.read(path)
         if run.header is None and not run.measurements:
             raise Mistake(f"{path}: neither a run file nor a baseline; {run.complaints[0] if run.complaints else 'it is empty'}")
         return of_run(run)
-    # A baseline file lies in the folder of its hardware.
-    return baseline.texts(str(path), path.resolve().parent.name, {str(path): text})
+    # A baseline file lies in the folder of its hardware; of one that was copied elsewhere only its environments tell.
+    place = path.resolve().parent
+    known = place.name in sheets() or place.name == "cpu" or place.parent == folder.resolve()
+    found = baseline.texts(str(path), place.name if known else None, {str(path): text})
+    if found.complaints and not found.entries:
+        raise Mistake(found.complaints[0])
+    return found
 
 
 def of_revision(name: str, folder: Path, hardware: str, root: Path, option: str = _OPTION) -> Baseline:
@@ -62,6 +73,6 @@ def of_revision(name: str, folder: Path, hardware: str, root: Path, option: str 
         commit = git.revision(root, name, option)
     except Mistake as error:
         raise Mistake(f"{error}; no file of this name either") from None
-    place = f"{folder.relative_to(root) if folder.is_relative_to(root) else folder}/{hardware}"
+    place = f"{Path(os.path.relpath(folder, root)).as_posix()}/{hardware}"
     found = {f"{name}:{path}": text for path, text in git.files(root, commit, place, option).items()}
     return baseline.texts(f"{place} of {name}", hardware, found)

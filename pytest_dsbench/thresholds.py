@@ -70,6 +70,8 @@ class Thresholds(Record):
 
 #: Those that count something need at least this many.
 _LEAST = {"history": 2, "learn": 2, "reruns": 1, "pairs": 2, "confirmations": 0, "pseudo": 0}
+#: Those that are no shares; a share of 1 or more was meant in per cent.
+_NO_SHARE = ("strict_t", "creep_k", "creep_h")
 
 
 def thresholds(lines: Iterable[str]) -> Thresholds:
@@ -90,12 +92,15 @@ def thresholds(lines: Iterable[str]) -> Thresholds:
 
 
 def _number(name: str, kind: Any, text: str) -> float:
-    expected = "a whole number" if kind is int else "a number above 0; shares as 0.015 for 1.5 %"
-    least = _LEAST.get(name)
+    least, most = _LEAST.get(name), float("inf") if name in _NO_SHARE else 1.0
+    if least is not None:
+        expected = f"a whole number of at least {least}"
+    else:
+        expected = "a number above 0" if name in _NO_SHARE else "a share between 0 and 1, such as 0.015 for 1.5 %"
     try:
         value: float = kind(text)
     except ValueError:
         raise Mistake(f"{_INI}: {name} = {text}; expected {expected}") from None
-    if (value < least) if least is not None else not (0 < value < float("inf")):
-        raise Mistake(f"{_INI}: {name} = {text}; expected {expected}{f' of at least {least}' if least is not None else ''}")
+    if (value < least) if least is not None else not (0 < value < most):
+        raise Mistake(f"{_INI}: {name} = {text}; expected {expected}")
     return value

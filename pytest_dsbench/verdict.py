@@ -81,8 +81,9 @@ class Verdict(Record, tag_field="kind", tag="verdict"):
     confirmed_by: Literal["duet", "rerun"] | None = None
     #: what else is not as it was, such as "triton 3.5.0 -> 3.6.0"
     changed: tuple[str, ...] = ()
-    #: anchor-corrected ln T of this night, and t against the window and against the golden entry
+    #: anchor-corrected ln T of this night, or of the fresh processes that confirmed it
     level: float | None = None
+    #: t of this night against the window and against the golden entry
     t: float | None = None
     t_golden: float | None = None
 

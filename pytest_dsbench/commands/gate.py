@@ -64,7 +64,6 @@ def _compare(given: argparse.Namespace) -> Generator[str, None, int]:
     run, header = _run(given.now)
     root = Path.cwd()
     against = sources.find(given.then, (root / given.baselines).resolve(), header.hardware.name, root, "A")
-    _complain(against.complaints)
     judged = _judged(run, header, against)
     if given.format == "json":
         yield msgspec.json.format(msgspec.json.encode(judged), indent=1).decode()
@@ -79,6 +78,8 @@ def _judged(run: Run, header: Header, against: Baseline) -> Judgement:
 
 def _run(path: Path) -> tuple[Run, Header]:
     """A run file with its first line. Raises Mistake."""
+    if path.is_file() and baselines.is_baseline(baselines.contents(path)):
+        raise Mistake(f"{path}: a baseline; expected a run file, as every pytest run that measures writes one to runs/")
     run = runs.read(path)
     _complain(run.complaints)
     if run.header is None:
@@ -108,7 +109,10 @@ def _show(given: argparse.Namespace) -> Iterator[str]:
     if given.operator and given.operator not in operators:
         raise Mistake(f"baseline show: {unknown('operator of the stored baselines', given.operator, operators)}")
     for one in found:
-        yield from _cases(one, given.operator) if given.operator else _operators(one)
+        if not given.operator:
+            yield from _operators(one)
+        elif any(entry.operator == given.operator for entry in one.entries.values()):
+            yield from _cases(one, given.operator)
 
 
 def _stored(given: argparse.Namespace) -> list[str]:
@@ -172,6 +176,8 @@ def _accept(given: argparse.Namespace) -> Iterator[str]:
 
 def _prune(given: argparse.Namespace) -> Iterator[str]:
     run, header = _run(given.run)
+    if run.complaints or run.end is None or run.end.not_run:
+        raise Mistake(f"{given.run}: the run was cut off or lost lines; only a whole run shows what is missing")
     stored = sources.stored(given.baselines, header.hardware.name)
     _complain(stored.complaints)
     missing = [one.case for one in _judged(run, header, stored).verdicts if one.outcome == "missing"]

@@ -97,7 +97,12 @@ def _why(one: Verdict) -> str:
 
 def _remarks(judged: Judgement) -> list[str]:
     """Alarms of the whole run, what it can detect, and the count of every verdict."""
-    lines = [f"one alarm: {one}" if judged.joint_alarm else one for one in judged.joint]
+    lines = [f"one alarm: {one}" if one.endswith("longer") else one for one in judged.joint]
+    if judged.joint:
+        lines.append(f"also changed: {', '.join(judged.changed) or 'nothing that is known'}")
+    lines += judged.complaints[:_MOST]
+    if len(judged.complaints) > _MOST:
+        lines.append(f"{len(judged.complaints) - _MOST} more lines of the baseline could not be read")
     for outcome in SHOWN:
         hidden = judged.count(outcome) - _MOST
         if hidden > 0:
@@ -105,12 +110,23 @@ def _remarks(judged: Judgement) -> list[str]:
     if effects := sorted(expm1(one.mde) for one in judged.verdicts if one.mde is not None):
         middle, worst = effects[len(effects) // 2], effects[-1]
         lines.append(f"minimum detectable effect: {show_share(middle)} in the middle case, {show_share(worst)} in the worst")
+    refuted = [one for one in judged.verdicts if one.outcome == "same" and one.confirmed_by]
+    lines += [f"{one.case.name} was suspected and is the same: {one.why}" for one in refuted[:_MOST]]
+    if learning := [one for one in judged.verdicts if one.outcome == "learning"]:
+        least = min(learning, key=lambda one: one.nights)
+        lines.append(f"{_cases(len(learning))} still learning, with {least.nights} of {least.needed} nights or more")
+    if missing := judged.count("missing"):
+        lines.append(f"{_cases(missing)} missing: if that was meant, dsbench baseline prune RUN removes what is stored of them")
     counts = Counter(one.outcome for one in judged.verdicts)
-    lines.append(f"{len(judged.verdicts)} cases: {', '.join(f'{n} {name}' for name, n in _sorted(counts)) or 'none'}")
+    lines.append(f"{_cases(len(judged.verdicts))}: {', '.join(f'{n} {name}' for name, n in _sorted(counts)) or 'none'}")
     if judged.code() == 3:
         unfit = judged.count(*UNFIT)
-        lines.append(f"{unfit} of them could not be judged: the environment is not fit to judge (exit code 3)")
+        lines.append(f"{unfit} of them could not be judged: the environment is not fit to judge")
     return lines
+
+
+def _cases(count: int) -> str:
+    return f"{count} case{'s' if count != 1 else ''}"
 
 
 def _sorted(counts: Counter[Outcome]) -> Iterable[tuple[str, int]]:
@@ -166,7 +182,9 @@ def self_check_lines(confirmations: Iterable[Confirmation]) -> list[str]:
         return []
     alarms = [one for one in fought if one.outcome != "same"]
     worst = max((abs(one.change or 0.0) for one in fought), default=0.0)
-    rate = f"{len(alarms)} alarms ({show_share(len(alarms) / len(fought))})" if fought else "none could be fought"
-    lines = [f"self-check: {len(fought)} cases duelled against themselves: {rate}; largest change {show_share(expm1(worst))}"]
+    plural = "" if len(alarms) == 1 else "s"
+    rate = f"{len(alarms)} alarm{plural} ({show_share(len(alarms) / len(fought))})" if fought else "none could be fought"
+    selves = f"{_cases(len(fought))} duelled against {'itself' if len(fought) == 1 else 'themselves'}"
+    lines = [f"self-check: {selves}: {rate}; largest change {show_share(expm1(worst))}"]
     lines += [f"self-check, false alarm: {one.case.name}: {_change(one.change)}" for one in alarms]
     return lines + [f"self-check: {one.case.name}: {one.reason}" for one in found if one.change is None]

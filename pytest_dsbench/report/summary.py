@@ -6,7 +6,7 @@ from pathlib import Path
 from ..finish import Finish
 from ..measurement import Measurement
 from ..runs import Header
-from ..verdict import Confirmation
+from ..verdict import UNFIT, Confirmation
 from .bounds import headline
 from .gate import markdown_lines, saved_lines, self_check_lines
 from .table import markdown
@@ -24,7 +24,8 @@ def summary_lines(
     if finish is not None:
         lines += [*markdown_lines(finish.judged), ""]
         lines += [*(f"- {line}" for line in saved_lines(finish, Path.as_posix)), ""]
-    lines += [f"- {line}" for line in self_check_lines(confirmations)]
+    if checked := self_check_lines(confirmations):
+        lines += [*(f"- {line}" for line in checked), ""]
     if scored := score_lines(found):
         lines += ["### Score", "", *(f"- {line}" for line in scored), ""]
     head, rows = operator_table(found)
@@ -40,8 +41,10 @@ def _headword(failed: Sequence[Measurement], finish: Finish | None) -> str:
         "regressed": judged.count("regressed") if judged else 0,
         "missing": judged.count("missing") if judged else 0,
         "improved": judged.count("improved") if judged else 0,
+        "not fit to be judged": judged.count(*UNFIT) if judged else 0,
     }
     words = [f"{count} {word}" for word, count in counts.items() if count]
+    words += ["one alarm for many cases"] if judged and judged.joint_alarm else []
     return ", ".join(words) or ("nothing regressed" if judged else "nothing failed")
 
 

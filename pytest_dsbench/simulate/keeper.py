@@ -22,23 +22,24 @@ def doubted(verdict: Verdict) -> bool:
 
 
 class Keeper:
-    """One gate with its baseline; with `pending`, it waits a night where fresh processes alone do not suffice."""
+    """One gate with its baseline."""
 
     def __init__(self, limits: Thresholds) -> None:
         self._limits = limits
         self._baseline = Baseline(source="history", hardware=HARDWARE.name)
         self._gate = Gate(self._baseline, limits, ENVIRONMENT)
-        #: suspicions of the last night
+        #: suspicions of the last night, and those of a slowdown
         self.doubts = 0
+        self.slow_doubts = 0
 
     def judge(self, found: Sequence[Tonight], confirm: Confirm) -> Judgement:
         """The final verdicts on a night, every suspicion confirmed or refuted."""
         self._gate = Gate(self._baseline, self._limits, ENVIRONMENT)
         cases = {one.case.identity: one for one in found}
         first = judge_run(self._gate, found, _EVERYTHING)
-        doubts = [one.case.identity for one in first.verdicts if doubted(one)]
-        self.doubts = len(doubts)
-        return judge_run(self._gate, found, _EVERYTHING, [confirm(cases[name]) for name in doubts])
+        doubts = [one for one in first.verdicts if doubted(one)]
+        self.doubts, self.slow_doubts = len(doubts), sum((one.change or 0.0) > 0 for one in doubts)
+        return judge_run(self._gate, found, _EVERYTHING, [confirm(cases[one.case.identity]) for one in doubts])
 
     def again(self, found: Tonight, before: Night, confirm: Confirm) -> Verdict:
         """What the gate would say of this case alone had `before` been its last night."""

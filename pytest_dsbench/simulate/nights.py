@@ -135,6 +135,7 @@ def _count(tally: Tally, keeper: Keeper, judged: Judgement, numbers: Mapping[str
     alarms = {numbers[one.case.identity] for one in judged.verdicts if one.alarm}
     tally.night(alarms, slow, int(judged.joint_alarm))
     tally.doubts.append(keeper.doubts)
+    tally.slow_doubts.append(keeper.slow_doubts)
     tally.unfit += judged.count("environment") > 0
 
 

@@ -1,7 +1,8 @@
 """A simulated night as the records of a real run: what the gate is given."""
 
 from datetime import datetime, timedelta
-from math import exp, floor, log
+from math import exp, log
+from typing import Literal
 
 import numpy as np
 
@@ -58,11 +59,6 @@ def anchors(model: Model, machine: tuple[float, float], rng: Rng) -> Anchors:
     )
 
 
-def by(suite: Cases, case: int) -> str:
-    """What binds a case."""
-    return "memory" if suite.memory[case] else "compute"
-
-
 def measurements(model: Model, suite: Cases, plan: list[Planned], told: Night, slowdown: Floats, rng: Rng) -> list[Measurement]:
     """All launches of a night, one after the other, with the anchors measured every few cases. `slowdown` in ln T."""
     found: list[Measurement] = []
@@ -92,7 +88,7 @@ def measurements(model: Model, suite: Cases, plan: list[Planned], told: Night, s
 
 
 def _bound(suite: Cases, case: int) -> Bound:
-    kind = "memory" if suite.memory[case] else "compute"
+    kind: Literal["memory", "compute"] = "memory" if suite.memory[case] else "compute"
     return Bound(seconds=_EFFICIENCY * float(suite.seconds[case]), by=kind, regime=kind)
 
 
@@ -102,7 +98,7 @@ def estimates(samples: Floats) -> list[list[Estimate]]:
     first, last = interval(range(n))
     ordered = np.sort(samples, axis=2)
     middles = (ordered[:, :, (n - 1) // 2] + ordered[:, :, n // 2]) / 2
-    triples = np.stack([middles, ordered[:, :, floor(first)], ordered[:, :, floor(last)]], axis=2).tolist()
+    triples = np.stack([middles, ordered[:, :, int(first)], ordered[:, :, int(last)]], axis=2).tolist()
     return [
         [Estimate(median=middle, low=low, high=high, n=n, stopped_by="samples") for middle, low, high in launches]
         for launches in triples

@@ -19,6 +19,8 @@ class Tally:
         self.later = dict.fromkeys(SIZES, 0)
         #: suspicions of each night, and nights on which the environment was found unfit
         self.doubts: list[int] = []
+        #: those of them that are for a slowdown
+        self.slow_doubts: list[int] = []
         self.unfit = 0
 
     def night(self, alarms: Collection[int], slow: Mapping[int, float], others: int = 0) -> None:
@@ -46,3 +48,8 @@ class Tally:
     def suspicions(self) -> float:
         """Suspicions per night: each was measured again."""
         return sum(self.doubts) / len(self.doubts)
+
+    @property
+    def slower(self) -> float:
+        """Suspicions of a slowdown per night."""
+        return sum(self.slow_doubts) / len(self.slow_doubts)

@@ -36,6 +36,7 @@ def project(pytester: pytest.Pytester, roof: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name, raising=False)
     # However busy this machine is, its samples count.
     monkeypatch.setattr(cpu, "_ON_CORE", 0.0)
+    monkeypatch.setattr(cpu, "_OTHERS", 1e9)
     # The roof was measured a moment ago.
     monkeypatch.setattr(peaks, "_glance", lambda: (0.0, 0.0))
     # Wide enough that pytest cuts no sentence.

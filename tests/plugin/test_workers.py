@@ -73,7 +73,7 @@ def test_a_refusal_of_a_worker_is_the_refusal_of_the_run(project: Project) -> No
     assert "ERROR: --dsbench-hw=gb200 asks for NVIDIA GB200, but this machine has no GPU" in found.text
 
 
-def test_a_worker_that_crashes_is_replaced_and_its_case_has_no_record(project: Project) -> None:
+def test_a_worker_that_crashes_is_replaced_and_its_case_is_recorded_as_crashed(project: Project) -> None:
     project.doubled(
         """
         @Doubled.provider("crashes", devices=("cpu",))
@@ -89,10 +89,12 @@ def test_a_worker_that_crashes_is_replaced_and_its_case_has_no_record(project: P
     found = project.spawn("-n", "1", "--benchmark-disable")
     assert (found.code, found.counts) == (1, {"failed": 1, "passed": 5})
     assert "worker 'gw0' crashed while running 'bench_doubled.py::bench_doubled[rows64-crashes]'" in found.text
-    assert len(project.records()) == 5
+    records = project.records()
+    assert [one.case.name for one in records if one.status == "crashed"] == ["doubled[rows64] crashes"]
+    assert [one.status for one in records].count("checked") == 5
     end = project.read().end
     assert end is not None
-    assert (end.planned, end.not_run) == (6, ("bench_doubled.py::bench_doubled[rows64-crashes]",))
+    assert (end.planned, end.produced, end.not_run) == (6, 6, ())
 
 
 def node(name: str, refusal: str | None = None) -> Any:

@@ -1,0 +1,163 @@
+"""What the duet finds on this machine: kernels with exactly 0, 3, 5 or 10 more chunks of work in 100, decided by the real thing.
+
+    python benches/prove_gate.py                  # 18 decisions for each, about 15 minutes on two cores
+    python benches/prove_gate.py --decisions 3    # a look at it
+
+It makes a project with a git history in a temporary folder: in the first commit every kernel does 100 chunks, in the second the
+extra ones. `dsbench duet --old-ref` decides about every kernel; then pytest, with a baseline of the first commit, about one of
+each size. Exit code 1 where the goals of docs/gate.md are missed.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_dsbench import runs
+from pytest_dsbench.duet.conduct import Duel
+from pytest_dsbench.record import from_line
+
+#: Extra chunks in 100, and the least share that must be found; of none, the most that may be.
+GOALS = {0: 0.0, 3: 0.75, 5: 0.90, 10: 1.0}
+
+BENCH = '''
+import torch
+
+from pytest_dsbench import Operator, Spec, Tolerance, Work, bench
+
+EXTRA = {extra}
+
+
+class Spin(Operator):
+    """100 chunks of work, each a small product; `extra` more in the second commit."""
+
+    extra: int
+    sample: int
+
+    tolerance = {{"out": Tolerance(rtol=1e-6)}}
+    edges = ()
+
+    def work(self):
+        return Work(read=4 * 8192, written=4 * 8192, flop={{"fp32": 100 * 8192}})
+
+    def inputs(self, new):
+        return {{"x": new.normal((8192,), "fp32")}}
+
+    def outputs(self):
+        return {{"out": Spec(shape=(8192,), dtype="fp32")}}
+
+    def reference(self, x):
+        return x.double() * 2
+
+
+@Spin.provider("spin", devices=("cpu",))
+def spin(op, x):
+    chunks = 100 + EXTRA * op.extra
+    out = torch.empty_like(x)
+
+    def launch():
+        for _ in range(chunks):
+            torch.mul(x, 2.0, out=out)
+        return out
+
+    return launch
+
+
+bench_spin = bench(Spin)
+'''
+SHAPES = 'operator = "spin"\ncase = [{{ extra = [0, 3, 5, 10], sample = [{samples}] }}]\n'
+INI = "[pytest]\ndsbench_gate =\n    learn = 2\n"
+
+
+def main() -> int:
+    """Runs the proof and prints what came out."""
+    parser = argparse.ArgumentParser(description="what the duet finds of slowdowns of known size, on this machine")
+    parser.add_argument("--decisions", type=int, default=18, help="kernels of each size (default: 18)")
+    parser.add_argument("--pairs", type=int, default=9, help="fresh pairs of processes (default: 9)")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="dsbench-spin-") as folder:
+        root = Path(folder)
+        _project(root, given.decisions)
+        kept = _duels(root, given.pairs)
+        _through_pytest(root)
+    return kept
+
+
+def _project(root: Path, decisions: int) -> None:
+    """The project with its two commits; three nights of the first one are its baseline."""
+    for name in ("benches", "shapes"):
+        (root / name).mkdir()
+    (root / "pytest.ini").write_text(INI)
+    (root / "shapes" / "spin.toml").write_text(SHAPES.format(samples=", ".join(map(str, range(1, decisions + 1)))))
+    _run(root, "git", "init", "--quiet")
+    for extra in (0, 1):
+        (root / "benches" / "bench_spin.py").write_text(BENCH.format(extra=extra))
+        if extra == 0:
+            for _ in range(3):
+                _run(root, *_PYTEST, "--dsbench-save", check=False)
+        _run(root, "git", "add", "--all")
+        _run(root, "git", *_NOBODY, "commit", "--quiet", "--message", f"{extra} times the extra chunks")
+
+
+_NOBODY = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
+_PYTEST = (sys.executable, "-m", "pytest", "benches", "-q", "--benchmark-quiet", "-k", "sample1", "-p", "no:cacheprovider")
+
+
+def _duels(root: Path, pairs: int) -> int:
+    """Every kernel against its first commit. The exit code."""
+    words = (
+        sys.executable,
+        "-m",
+        "pytest_dsbench",
+        "duet",
+        "--old-ref",
+        "HEAD~1",
+        "--pairs",
+        f"{pairs}",
+        "--json",
+        "duels.jsonl",
+    )
+    done = subprocess.run(words, cwd=root, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode not in (0, 1):
+        return done.returncode
+    lines = (root / "duels.jsonl").read_bytes().splitlines()
+    duels = [from_line(line, Duel, f"duels.jsonl:{number}") for number, line in enumerate(lines, 1)]
+    print("dsbench duet: extra chunks in 100, decisions, found slower, found faster, undecided; changes that were measured")
+    good = [_row(extra, [one for one in duels if one.case.dims["extra"] == extra]) for extra in GOALS]
+    return 0 if all(good) else 1
+
+
+def _row(extra: int, duels: Sequence[Duel]) -> bool:
+    """Prints one size; whether its goal was reached."""
+    counts = Counter(one.outcome for one in duels)
+    decided = counts["regressed"] + counts["improved"] + counts["same"]
+    found = counts["regressed"] + (counts["improved"] if extra == 0 else 0)
+    share = found / decided if decided else 0.0
+    good = decided > 0 and (share <= GOALS[extra] if extra == 0 else share >= GOALS[extra])
+    changes = sorted(100 * one.change for one in duels if one.change is not None)
+    spread = f"{changes[0]:+.2f} ... {changes[len(changes) // 2]:+.2f} ... {changes[-1]:+.2f} %" if changes else "-"
+    print(
+        f"{extra:3d}  {decided:3d}  {counts['regressed']:3d}  {counts['improved']:3d}  {len(duels) - decided:3d}  {spread}"
+        f"  {'reached' if good else 'MISSED'}: {share:.0%} found, goal {'none' if extra == 0 else f'{GOALS[extra]:.0%}'}"
+    )
+    return good
+
+
+def _through_pytest(root: Path) -> None:
+    """One kernel of each size through pytest: the screen, and the duet where it suspects something."""
+    _run(root, *_PYTEST, "--dsbench-compare", "--dsbench-old=HEAD~1", check=False)
+    newest = max((root / "runs").glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    print("pytest --dsbench-compare --dsbench-old=HEAD~1:")
+    for verdict in runs.read(newest).verdicts:
+        print(f"  {verdict.case.name}: {verdict.title}{f' ({verdict.why})' if verdict.why else ''}")
+
+
+def _run(root: Path, *words: str, check: bool = True) -> None:
+    subprocess.run(words, cwd=root, check=check, stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
