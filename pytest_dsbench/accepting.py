@@ -36,6 +36,8 @@ class Acceptance(Record):
         return any(_ASK in one for one in self.left)
 
 
+#: Outcomes that say how tonight's time compares with the window.
+_JUDGED = ("same", "unstable", "learning", "improved", "regressed", "suspect")
 _ASK = 'a reason accepts it, such as --dsbench-save="driver 580"'
 
 
@@ -93,13 +95,20 @@ def _next(
     change = (verdict.change or 0.0) if told else (verdict.level or 0.0) - old.level
     if any((one.at, one.passes) == (night.at, night.passes) for one in old.window):
         return old, None, f"this night is in the window already ({night.at})"
+    if verdict.outcome in _JUDGED:
+        old = _settled(old, change, limits)
     match verdict.outcome:
         case "same" | "unstable" | "learning":
             return _joined(old, night, found, verdict, limits), None, None
         case "suspect" if reason is None and _slight(old, night, verdict, change, limits):
             return _joined(old, night, found, verdict, limits), None, None
-        case "improved" if verdict.confirmed_by is None and reason is None and not _again(old, night, limits):
-            return old.replace(pending=night), None, f"{show_change(change)} than before, not confirmed; {_ASK}"
+        case "improved" if verdict.confirmed_by != "duet" and reason is None and not _again(old, night, limits):
+            # A bar that was raised by accident would alarm every night: without an old provider it takes two.
+            return (
+                old.replace(pending=night),
+                None,
+                f"{show_change(change)} than before; the bar is raised when the next night repeats it",
+            )
         case "improved":
             said = f"the bar is raised, {show_change(change)} than before"
             return _stepped(old, night, found, change, said, limits), said, None
@@ -111,7 +120,9 @@ def _next(
             said = f"the bar is moved, {show_change(change)} than before: {reason}"
             return _stepped(old, night, found, change, said, limits), said, None
         case "regressed":
-            return old.replace(pending=night), None, f"regressed, {show_change(change)} than before, not accepted; {_ASK}"
+            # What a duet has seen is no accident: it must not join the window later.
+            waits = None if verdict.confirmed_by == "duet" else night
+            return old.replace(pending=waits), None, f"regressed, {show_change(change)} than before, not accepted; {_ASK}"
         case "suspect":
             return old.replace(pending=night), None, f"suspect, not accepted: {verdict.why}; {_ASK}"
         case "environment":
@@ -129,6 +140,22 @@ def _slight(old: Entry, night: Night, verdict: Verdict, change: float, limits: T
     return slight and crept(night, old, verdict.t_golden, limits) is None
 
 
+def _settled(old: Entry, change: float, limits: Thresholds) -> Entry:
+    """The entry without a pending night that tonight does not repeat: it was an accident, and joins the window.
+
+    Were such nights left out, the window would hold only nights near its middle, and the scale of the case shrink.
+    """
+    if old.pending is None:
+        return old
+    before = old.pending.level - old.level
+    if abs(before) <= limits.least:
+        # It crept: no single night can refute it.
+        return old
+    if abs(change) > limits.least and (change > 0) == (before > 0):
+        return old
+    return old.replace(window=(*old.window, old.pending)[-limits.history :], pending=None)
+
+
 def _again(old: Entry, night: Night, limits: Thresholds) -> bool:
     """Whether an improvement was there the night before: then it is no accident."""
     before = old.pending
@@ -143,6 +170,9 @@ def _joined(old: Entry, night: Night, found: Tonight, verdict: Verdict, limits: 
         first = window[: limits.learn]
         golden = _golden(first[-1], median(one.level for one in first), median(one.seconds for one in first))
     creep = cusum(old.creep, verdict.t_golden, limits.creep_k) if verdict.t_golden is not None else old.creep
+    if creep > limits.creep_h and verdict.confirmed_by is not None:
+        # The suspicion was refuted: the sum begins again, or it would be raised anew every night.
+        creep = 0.0
     return _kept(old, found).replace(window=window, golden=golden, creep=creep, pending=None)
 
 

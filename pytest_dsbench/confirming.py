@@ -10,7 +10,7 @@ from random import Random
 from . import finish
 from .clock import Mode
 from .duet.conduct import Settings, Side, duet, remeasure
-from .duet.decide import Limits
+from .duet.decide import limits_of
 from .duet.interpreter import interpreter
 from .duet.orders import Setup
 from .duet.process import Lost
@@ -21,7 +21,6 @@ from .mistake import Mistake
 from .options import Options
 from .rig import Rig
 from .runs import Header
-from .thresholds import Thresholds
 from .verdict import Confirmation, How
 from .watch import Watch
 
@@ -45,7 +44,7 @@ class Again:
     def _settings(self, mode: Mode | None) -> Settings:
         given = self._options
         setup = Setup(hw=given.hw, clock=mode if mode in ("events", "graph") else given.clock, cold=given.cold)
-        return Settings(pairs=given.limits.pairs, setup=setup, limits=duet_limits(given.limits))
+        return Settings(pairs=given.limits.pairs, setup=setup, limits=limits_of(given.limits))
 
     def _duel(self, old: Side, case: Planned, mode: Mode | None, how: How) -> Confirmation:
         try:
@@ -82,11 +81,6 @@ class Again:
                 return Confirmation(case=case, how="rerun", levels=tuple(levels))
         assert disturbed is not None
         return Confirmation(case=case, how="rerun", outcome=disturbed.status, reason=f"measured again: {disturbed.reason}")
-
-
-def duet_limits(limits: Thresholds) -> Limits:
-    """The thresholds of a duet among those of the gate."""
-    return Limits(change=limits.duet_change, bound=limits.duet_bound, pseudo=limits.pseudo)
 
 
 def old_side(options: Options, new: Side, resources: ExitStack) -> Side:

@@ -274,6 +274,11 @@ def crept(night: Night, entry: Entry, t_golden: float | None, limits: Thresholds
     return recent if alarm and recent > limits.least else None
 
 
+def large(verdict: Verdict, limits: Thresholds) -> bool:
+    """Whether a change is usual for its case and yet so large that an old provider is asked, where there is one."""
+    return verdict.outcome in ("same", "unstable") and abs(verdict.change or 0.0) > log1p(limits.strict_change)
+
+
 def aligned(found: Tonight, entry: Entry) -> Night:
     """Tonight's night with the anchor that the entry goes by: of a case at the ridge, the bound may change sides."""
     assert found.night is not None

@@ -115,8 +115,9 @@ class Measurement(Record, tag_field="kind", tag="case"):
     at: float | None = None
     #: name of the data sheet the bound is from
     hardware: str | None = None
-    #: key of the environment it ran in
+    #: key of the environment it ran in, and the GPU: anchors of one say nothing of another
     environment: str | None = None
+    device: str | None = None
 
     @property
     def floor_bound(self) -> bool:

@@ -1,8 +1,9 @@
 """What one run says about each case, in the form the gate judges: passes put together, anchors interpolated in time."""
 
 from bisect import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import exp, log
+from statistics import geometric_mean
 
 from .anchors import Anchors
 from .baseline import Baseline, Entry, Night
@@ -37,8 +38,13 @@ def tonight(measurements: Sequence[Measurement], header: Header) -> list[Tonight
     groups: dict[str, list[Measurement]] = {}
     for one in measurements:
         groups.setdefault(one.case.identity, []).append(one)
-    course = _course(measurements)
-    return [_case(group, header, course) for group in groups.values()]
+    devices = {one.device for one in measurements}
+    courses = {device: _course(one for one in measurements if one.device == device) for device in devices}
+    return [_case(group, header, courses) for group in groups.values()]
+
+
+#: Anchors with the times they were taken at, in order.
+Course = Sequence[tuple[float, Anchors]]
 
 
 def _course(measurements: Iterable[Measurement]) -> list[tuple[float, Anchors]]:
@@ -51,7 +57,7 @@ def _course(measurements: Iterable[Measurement]) -> list[tuple[float, Anchors]]:
     return found
 
 
-def interpolated(course: Sequence[tuple[float, Anchors]], at: float, by: str) -> float:
+def interpolated(course: Course, at: float, by: str) -> float:
     """Seconds of the anchor of a bound at one moment, between the anchors before and after it in proportion of ln."""
     place = bisect([when for when, _ in course], at)
     before, after = course[max(place - 1, 0)], course[min(place, len(course) - 1)]
@@ -61,14 +67,14 @@ def interpolated(course: Sequence[tuple[float, Anchors]], at: float, by: str) ->
     return low if before[1].compute_kind != after[1].compute_kind else exp((1 - share) * log(low) + share * log(high))
 
 
-def _case(group: Sequence[Measurement], header: Header, course: Sequence[tuple[float, Anchors]]) -> Tonight:
+def _case(group: Sequence[Measurement], header: Header, courses: Mapping[str | None, Course]) -> Tonight:
     # A status that is not listed says that nothing was timed: skipped, or only checked.
     worst = min(group, key=lambda one: _WORST.index(one.status) if one.status in _WORST else len(_WORST))
     found = Tonight(case=worst.case, status=worst.status, reason=worst.reason)
     timed = [one for one in group if one.status == "passed"]
     if worst.status != "passed" or worst.bound is None:
         return found
-    night = _night(timed, header, course)
+    night = _night(timed, header, courses)
     return found.replace(
         night=night,
         reason=found.reason if night else "its run took no anchors, and without them it cannot be held against another night",
@@ -81,11 +87,13 @@ def _case(group: Sequence[Measurement], header: Header, course: Sequence[tuple[f
     )
 
 
-def _night(timed: Sequence[Measurement], header: Header, course: Sequence[tuple[float, Anchors]]) -> Night | None:
+def _night(timed: Sequence[Measurement], header: Header, courses: Mapping[str | None, Course]) -> Night | None:
     first = timed[0]
     if first.time is None or first.bound is None or first.anchors is None or first.at is None:
         return None
-    anchor = interpolated(course, first.at, first.bound.by)
+    by = first.bound.by
+    anchors = [interpolated(courses[one.device], one.at, by) for one in timed if one.at is not None]
+    anchor = geometric_mean(anchors)
     return Night(
         at=header.started,
         commit=(header.environment.commit or "")[:12] or None,

@@ -70,7 +70,12 @@ def measure(
 ) -> tuple[Measurement, list[float]]:
     """Measures one case on the rig; also returns its samples in seconds. `mode` is how a GPU must time it, if that matters."""
     found = Measurement(
-        case=case, status="skipped", packages=provider.packages(), hardware=rig.hardware.name, environment=rig.environment.key()
+        case=case,
+        status="skipped",
+        packages=provider.packages(),
+        hardware=rig.hardware.name,
+        environment=rig.environment.key(),
+        device=rig.environment.uuid,
     )
     try:
         found = found.replace(work=subject.work())

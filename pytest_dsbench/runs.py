@@ -26,14 +26,16 @@ class Coverage(Record):
     paths: tuple[str, ...] = ()
     #: operators and benches of which some cases were left out, by -k and the like
     partial: tuple[str, ...] = ()
-    #: providers that were asked for; empty for all
+    #: providers that were asked for; empty for all but those that run only when they are
     providers: tuple[str, ...] = ()
+    opt_in: tuple[str, ...] = ()
 
     def holds(self, operator: str, provider: str, bench: str) -> bool:
         """Whether a case of this kind would have been collected."""
         path = bench.partition("::")[0]
         asked = any(not place or path == place or path.startswith(f"{place}/") for place in self.paths)
-        return asked and operator not in self.partial and (not self.providers or provider in self.providers)
+        wanted = provider in self.providers if self.providers else provider not in self.opt_in
+        return asked and operator not in self.partial and wanted
 
 
 class Header(Record, tag_field="kind", tag="run"):

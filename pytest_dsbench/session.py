@@ -16,6 +16,7 @@ from .jobs import Fuzz, Job, Jobs
 from .measurement import Planned, planned
 from .mistake import Mistake
 from .operator import Operator, Provider
+from .operators import everything
 from .options import Options, parse_budget, parse_compare, parse_fuzz, parse_plan, parse_save, parse_share
 from .shapes import Broken, bundled
 from .thresholds import thresholds
@@ -154,6 +155,7 @@ class Session:
             paths=tuple("" if path == "." else path for path in paths),
             partial=tuple(sorted(self._partial)),
             providers=self.options.providers,
+            opt_in=tuple(sorted({one.name for known in everything().values() for one in known.providers.values() if one.opt_in})),
         )
 
     def _opening(self) -> list[tuple[str, object]]:

@@ -23,7 +23,7 @@ MEANING: dict[str, str] = {
     "unlearned": "scale of a case that is still learning: only gross slowdowns are seen then",
     "pseudo": "pseudo-observations of the pooled scale of similar cases",
     "strict_t": "t of a change that needs no old provider to be believed, when it repeats in fresh processes",
-    "strict_change": "and the least size of such a change",
+    "strict_change": "and the least size of such a change; where there is an old provider, a larger one is always looked into",
     "joint": "share of a provider's cases that move together to make one alarm",
     "unstable": "minimum detectable effect above which a case is called unstable",
     "anchor": "change of an anchor that makes the environment unfit to judge",
@@ -32,6 +32,7 @@ MEANING: dict[str, str] = {
     "reruns": "fresh processes that measure a suspect again where there is no old provider",
     "confirmations": "most suspects that one run confirms",
     "pairs": "fresh pairs of processes of a duet",
+    "settled": "median change of a confirming duet's first three pairs below which it is not fought to its end",
     "duet_change": "median change of a duet's pairs above which it may be a regression",
     "duet_bound": "and what the lower end of its interval must exceed",
 }
@@ -57,8 +58,9 @@ class Thresholds(Record):
     creep_k: float = 0.5
     creep_h: float = 8.0
     reruns: int = 3
-    confirmations: int = 20
+    confirmations: int = 100
     pairs: int = 9
+    settled: float = 0.01
     duet_change: float = 0.018
     duet_bound: float = 0.015
 

@@ -5,7 +5,7 @@ from random import Random
 from typing import Protocol, cast
 
 from .clock import Mode
-from .gate import Gate
+from .gate import Gate, large
 from .measurement import Measurement, Planned
 from .nights import tonight
 from .options import Options
@@ -70,5 +70,6 @@ class Watch:
 
     def _suspected(self, verdict: Verdict) -> bool:
         """Slowdowns are confirmed; improvements where they would raise the bar."""
-        slower = (verdict.change or 0.0) > 0
-        return verdict.outcome in ("suspect", "regressed", "improved") and (slower or self._options.save is not None)
+        wanted = (verdict.change or 0.0) > 0 or self._options.save is not None
+        unsure = self._options.old is not None and large(verdict, self._options.limits)
+        return wanted and (unsure or verdict.outcome in ("suspect", "regressed", "improved"))

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dsbench.duet.conduct import Duel, Half
-from pytest_dsbench.duet.decide import LIMITS, Limits, decide
+from pytest_dsbench.duet.decide import LIMITS, Limits, decide, fought, limits_of, settled
 from pytest_dsbench.measurement import Planned
 from pytest_dsbench.report.duet import count_line, duel_lines, head_line
+from pytest_dsbench.stats import interval
+from pytest_dsbench.thresholds import Thresholds
 
 some = st.lists(st.floats(-2, 2), min_size=1, max_size=20)
 
@@ -19,7 +21,10 @@ some = st.lists(st.floats(-2, 2), min_size=1, max_size=20)
 def test_the_interval_holds_the_change(deltas: list[float]) -> None:
     change, low, high, _, scale = decide(deltas)
     assert low < change < high
-    assert math.isclose(high - change, change - low, abs_tol=1e-9) and scale > 0
+    half = 1.96 * 1.253 * scale / math.sqrt(len(deltas))
+    # At least as wide as the scale says, and as the order statistics say, which know no scale.
+    assert low <= change - half and high >= change + half and scale > 0
+    assert low <= interval(deltas)[0] and high >= interval(deltas)[1]
 
 
 @given(some)
@@ -57,7 +62,8 @@ def test_thresholds(change: float, outcome: str) -> None:
 
 def test_both_conditions_count() -> None:
     wide = [0.0, 0.01, 0.02, 0.04, 0.05, 0.06, 0.08, 0.09, 0.1]
-    assert decide(wide).change == 0.05 and decide(wide).outcome == "regressed"
+    assert decide(wide).change == 0.05 and decide(wide).outcome == "same", "one end of the interval is at 1 %"
+    assert decide([value + 0.01 for value in wide]).outcome == "regressed"
     assert decide([3 * one - 0.1 for one in wide]).outcome == "same"
     assert decide([0.0178] * 9, pooled=1e-6).outcome == "same"
 
@@ -67,6 +73,15 @@ def test_limits_can_be_set() -> None:
     assert decide(deltas, limits=LIMITS.replace(change=0.05)).outcome == "same"
     assert decide(deltas, limits=Limits(bound=0.029)).outcome == "same"
     assert decide(deltas, pooled=0.05).outcome == "same"
+
+
+def test_a_duet_that_confirms_ends_when_it_is_settled() -> None:
+    limits = limits_of(Thresholds(settled=0.01, duet_change=0.02, duet_bound=0.016, pseudo=5))
+    assert limits == Limits(change=0.02, bound=0.016, pseudo=5, settled=0.01)
+    assert not settled([0.0, 0.0], limits) and settled([0.0, 0.5, 0.009], limits) and not settled([0.0, 0.011, 0.5], limits)
+    assert fought([0.03, 0.02, 0.0, 0.0, 0.0, 0.0, 0.0], limits) == (0.03, 0.02, 0.0, 0.0, 0.0)
+    assert fought([0.03] * 9, limits) == (0.03,) * 9
+    assert not settled([0.0] * 8, LIMITS), "a duet that was asked for is fought to its end"
 
 
 def test_one_pair_is_little() -> None:

@@ -15,9 +15,10 @@ from pytest_dsbench.measurement import Correctness, Measurement, Planned, planne
 from pytest_dsbench.mistake import Mistake
 from pytest_dsbench.record import Record
 from pytest_dsbench.roofline import Bound
-from pytest_dsbench.runs import End, Header, Writer, read, timestamp
+from pytest_dsbench.runs import Coverage, End, Header, Line, Writer, read, timestamp
 from pytest_dsbench.shapes import Provenance, bundled, load
 from pytest_dsbench.stats import Estimate
+from pytest_dsbench.verdict import Confirmation, Verdict
 from pytest_dsbench.work import Work
 
 #: One of every record, with every field set to something that is not its default.
@@ -49,6 +50,7 @@ HEADER = Header(
     arguments=("-k", "a b"),
     absent=("x",),
     notes=("n",),
+    coverage=Coverage(paths=("benches",), partial=("rms_norm",), providers=("triton",), opt_in=("torch_compile",)),
 )
 CASE = Planned(
     operator="attention_forward",
@@ -76,17 +78,52 @@ MEASUREMENT = Measurement(
     efficiency=0.1 + 0.2,
     mode="events",
     cold=False,
+    protocol=2,
     discarded={"off core": 3},
     correctness=Correctness(rel_l2={"out": 1e-3}, worst={"out": 0.5}, rounds=("content 0", "zeros"), deterministic=False),
     anchors=Anchors(copy_seconds=1e-3, compute_seconds=2e-3, launch_seconds=3e-6, compute_kind="triton fma"),
     at=1.7e9,
     hardware="h20",
     environment=ENVIRONMENT.key(),
+    device="GPU-1",
+)
+CONFIRMATION = Confirmation(
+    case=CASE,
+    how="duet",
+    levels=(0.1,),
+    deltas=(0.1, 0.2),
+    change=0.15,
+    low=0.1,
+    high=0.2,
+    outcome="regressed",
+    reason="r",
+)
+VERDICT = Verdict(
+    case=CASE,
+    outcome="regressed",
+    why="w",
+    then=1e-5,
+    now=2e-5,
+    efficiency_then=0.5,
+    efficiency_now=0.25,
+    t_sol=5e-6,
+    change=0.7,
+    low=0.6,
+    high=0.8,
+    allowed=0.015,
+    mde=0.02,
+    nights=15,
+    needed=5,
+    confirmed_by="duet",
+    changed=("triton 3.5.0 -> 3.6.0",),
+    level=-1.5,
+    t=9.0,
+    t_golden=10.0,
 )
 END = End(planned=3, produced=2, not_run=("a", "b"))
 
 
-def written(folder: Path, *lines: Measurement | End, header: Header = HEADER) -> Path:
+def written(folder: Path, *lines: Line, header: Header = HEADER) -> Path:
     writer = Writer(folder, header)
     for line in lines:
         writer.append(line)
@@ -96,11 +133,14 @@ def written(folder: Path, *lines: Measurement | End, header: Header = HEADER) ->
 
 def test_a_run(tmp_path: Path) -> None:
     other = MEASUREMENT.replace(status="passed", reason=None)
-    path = written(tmp_path / "new" / "runs", MEASUREMENT, other, END)
+    path = written(tmp_path / "new" / "runs", MEASUREMENT, CONFIRMATION, other, VERDICT, END)
     assert path == tmp_path / "new" / "runs" / "20261121T030405Z-h20.jsonl"
     found = read(path)
-    assert found == runs.Run(path=str(path), header=HEADER, measurements=(MEASUREMENT, other), end=END)
-    assert [json.loads(line)["kind"] for line in path.read_text().splitlines()] == ["run", "case", "case", "end"]
+    measured = (MEASUREMENT, other)
+    said = {"confirmations": (CONFIRMATION,), "verdicts": (VERDICT,)}
+    assert found == runs.Run(path=str(path), header=HEADER, measurements=measured, end=END, **said)
+    kinds = [json.loads(line)["kind"] for line in path.read_text().splitlines()]
+    assert kinds == ["run", "case", "confirmation", "case", "verdict", "end"]
     assert {json.loads(line)["v"] for line in path.read_text().splitlines()} == {2}
 
 
@@ -108,7 +148,7 @@ def fields(record: Record) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__struct_fields__}
 
 
-@pytest.mark.parametrize("record", [HEADER, MEASUREMENT, END, HARDWARE, CASE, CASE.provenance, MEASUREMENT.correctness])
+@pytest.mark.parametrize("record", [HEADER, MEASUREMENT, CONFIRMATION, VERDICT, END, HARDWARE, CASE])
 def test_the_examples_leave_no_field_at_its_default(record: Record) -> None:
     """What is not set above would not be seen to get lost."""
     for field, default in zip(reversed(record.__struct_fields__), reversed(record.__struct_defaults__), strict=False):

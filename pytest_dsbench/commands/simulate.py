@@ -11,6 +11,7 @@ from ..report.table import table
 
 if TYPE_CHECKING:
     from ..simulate.creep import Crept
+    from ..simulate.nights import Outcome
     from ..simulate.tally import Tally
 
 _HEAD = ("gate", "false alarms / night", "nights with any", "3 % found", "5 %", "10 %")
@@ -44,7 +45,7 @@ def _simulate(given: argparse.Namespace) -> Iterator[str]:
         outcome = simulate(given.nights, given.cases, given.seed)
         yield from table(_HEAD, [_row(one) for one in outcome.tallies])
         yield ""
-        yield from _remarks(outcome.tallies[-2], outcome.tallies[-1], outcome.decisions, given)
+        yield from _remarks(outcome, given)
 
 
 def _row(one: "Tally") -> list[str]:
@@ -52,16 +53,18 @@ def _row(one: "Tally") -> list[str]:
     return [one.name, f"{one.false_alarms:.2f}", f"{100 * one.false_nights:.1f} %", *found]
 
 
-def _remarks(alone: "Tally", duet: "Tally", decisions: int, given: argparse.Namespace) -> Iterator[str]:
+def _remarks(outcome: "Outcome", given: argparse.Namespace) -> Iterator[str]:
+    alone, duet = outcome.tallies[-2:]
     same_night = ", ".join(f"{alone.share(size, later=False):.3f}" for size in alone.found)
     yield f"no old provider: found the same night {same_night}; the others where the slowdown is there the next night too"
     yield (
         f"measured again per night: {duet.suspicions:.1f} suspects by a duet, {alone.suspicions:.1f} in fresh processes;"
-        f" {duet.slower:.1f} and {alone.slower:.1f} of them for being slower"
+        f" {duet.slower:.1f} and {alone.slower:.1f} of them for being slower;"
+        f" the duets took {outcome.pairs:.0f} pairs of processes"
     )
     yield f"nights on which the environment was not fit for some case: {duet.unfit}"
     yield (
-        f"{decisions} decisions of each gate: {given.nights} nights of {given.cases} cases, {sum(duet.injected.values())}"
+        f"{outcome.decisions} decisions of each gate: {given.nights} nights of {given.cases} cases, {sum(duet.injected.values())}"
         f" slowdowns; seed {given.seed}"
     )
 

@@ -11,7 +11,7 @@ from ..measurement import Measurement, Planned
 from ..mistake import Mistake
 from ..record import Record
 from .bout import Bout, Ended, Settings, bout
-from .decide import decide
+from .decide import Limits, decide, settled
 from .orders import Measure, Refused
 from .process import Lost, Side, Worker, pair
 
@@ -60,13 +60,15 @@ class _Tally:
     """What is known of one case so far."""
 
     case: Planned
+    limits: Limits
     bouts: list[Bout] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
     ended: Ended | None = None
 
     @property
     def over(self) -> bool:
-        return self.ended is not None or len(self.lost) >= _PATIENCE
+        enough = settled([one.delta for one in self.bouts], self.limits)
+        return self.ended is not None or len(self.lost) >= _PATIENCE or enough
 
     def duel(self, settings: Settings) -> Duel:
         """The result."""
@@ -106,7 +108,7 @@ def duet(
     A worker that hangs or dies costs its case that pair alone; after the second time the case is given up. Raises Mistake where
     the two sides cannot be started at all. The caller holds the lock of the device.
     """
-    tallies = [_Tally(case) for case in cases]
+    tallies = [_Tally(case, settings.limits) for case in cases]
     for number in range(1, settings.pairs + 1):
         waiting = deque(one for one in tallies if not one.over)
         say = partial(_say, progress, f"pair {number} of {settings.pairs}")

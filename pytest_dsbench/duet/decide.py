@@ -6,7 +6,8 @@ from statistics import median
 from typing import Literal, NamedTuple
 
 from ..record import Record
-from ..stats import mad_scale, shrunk
+from ..stats import interval, mad_scale, shrunk
+from ..thresholds import Thresholds
 
 #: Standard error of a median over that of a mean.
 _MEDIAN = 1.253
@@ -24,9 +25,28 @@ class Limits(Record):
     #: scale of a pair's delta where little is known of the case, and how many observations that is worth
     pooled: float = 0.005
     pseudo: int = 4
+    #: a median below this after so many pairs is no change: the rest of the pairs is not fought; 0 fights all
+    settled: float = 0.0
+    settled_after: int = 3
 
 
 LIMITS = Limits()
+
+
+def limits_of(given: Thresholds) -> Limits:
+    """The limits of a duet that confirms, among the thresholds of the gate."""
+    return Limits(change=given.duet_change, bound=given.duet_bound, pseudo=given.pseudo, settled=given.settled)
+
+
+def settled(deltas: Sequence[float], limits: Limits) -> bool:
+    """Whether so few pairs are enough: they agree that there is nothing near a change."""
+    return len(deltas) >= limits.settled_after and abs(median(deltas)) < math.log1p(limits.settled)
+
+
+def fought(deltas: Sequence[float], limits: Limits) -> tuple[float, ...]:
+    """The pairs of a whole duet that would have been fought: those until it was settled."""
+    count = next((n for n in range(1, len(deltas)) if settled(deltas[:n], limits)), len(deltas))
+    return tuple(deltas[:count])
 
 
 class Decision(NamedTuple):
@@ -44,10 +64,13 @@ def decide(deltas: Sequence[float], pooled: float | None = None, limits: Limits 
     n, change = len(deltas), median(deltas)
     scale = shrunk(mad_scale(deltas), n, limits.pooled if pooled is None else pooled, limits.pseudo)
     half = _Z * _MEDIAN * scale / math.sqrt(n)
+    # Pairs of a case with two speeds may agree by chance, and their scale is then far too small: order statistics know none.
+    first, last = interval(deltas)
+    low, high = min(change - half, first), max(change + half, last)
     least, bound = math.log1p(limits.change), math.log1p(limits.bound)
     outcome: Literal["regressed", "improved", "same"] = "same"
-    if change > least and change - half > bound:
+    if change > least and low > bound:
         outcome = "regressed"
-    elif change < -least and change + half < -bound:
+    elif change < -least and high < -bound:
         outcome = "improved"
-    return Decision(change, change - half, change + half, outcome, scale)
+    return Decision(change, low, high, outcome, scale)

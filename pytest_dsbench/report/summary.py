@@ -1,5 +1,6 @@
 """The summary of a run as markdown, for the page of a nightly job."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def summary_lines(
     head, rows = operator_table(found)
     lines += ["### Operators", "", *markdown(head, rows, left=2, last_left=True), ""]
     lines += [*(f"- {line.strip()}" for line in [*remarks(found), *header.notes]), ""]
-    return lines + _environment(header)
+    return lines + _environment(header, _changed(finish))
 
 
 def _headword(failed: Sequence[Measurement], finish: Finish | None) -> str:
@@ -48,8 +49,17 @@ def _headword(failed: Sequence[Measurement], finish: Finish | None) -> str:
     return ", ".join(words) or ("nothing regressed" if judged else "nothing failed")
 
 
-def _environment(header: Header) -> list[str]:
+def _changed(finish: Finish | None) -> list[str]:
+    """What is not as in the baseline for at least half of the cases it has."""
+    held = [one for one in finish.judged.verdicts if one.then is not None and one.now is not None] if finish else []
+    counts = Counter(what for one in held for what in one.changed)
+    counts.update(one.why for one in held if one.outcome == "environment" and one.why)
+    return [what for what, count in counts.most_common() if 2 * count >= len(held)]
+
+
+def _environment(header: Header, changed: Sequence[str]) -> list[str]:
     environment = header.environment
     facts = {name: getattr(environment, name) for name in environment.__struct_fields__}
     known = [[name, str(value)] for name, value in facts.items() if value not in (None, (), "")]
-    return ["### Environment", "", *markdown(["", ""], [["key", environment.key()], *known], left=2)]
+    lines = ["### Environment", "", *(f"- not as in the baseline: {what}" for what in changed)]
+    return [*lines, *([""] if changed else []), *markdown(["", ""], [["key", environment.key()], *known], left=2)]

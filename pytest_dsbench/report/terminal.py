@@ -13,7 +13,6 @@ from .bounds import headline
 from .score import total_line
 from .table import table
 
-_FAILED = ("failed", "invalid")
 _UNGATED = ("noisy_host", "throttled")
 
 
@@ -43,7 +42,7 @@ def operator_table(found: Sequence[Measurement]) -> tuple[list[str], list[list[s
     head = ["operator", "provider", "share", "pass", "fail", "skip", "median", "worst", "T", "T_SOL", "regime", "worst case"]
     rows = []
     for (operator, provider), group in _groups(found).items():
-        failed = sum(one.status in _FAILED for one in group)
+        failed = sum(not one.ok for one in group)
         skipped = sum(one.status == "skipped" for one in group)
         counts = [f"{len(group) - failed - skipped}", f"{failed}", f"{skipped}"]
         weight = group[0].case.importance

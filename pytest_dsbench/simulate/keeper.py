@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ..accepting import accept
 from ..baseline import Baseline, Night
-from ..gate import Gate, Judgement, judge_run
+from ..gate import Gate, Judgement, judge_run, large
 from ..nights import Tonight
 from ..runs import Coverage
 from ..thresholds import Thresholds
@@ -22,10 +22,11 @@ def doubted(verdict: Verdict) -> bool:
 
 
 class Keeper:
-    """One gate with its baseline."""
+    """One gate with its baseline. `duelling`: with an old provider to ask."""
 
-    def __init__(self, limits: Thresholds) -> None:
+    def __init__(self, limits: Thresholds, duelling: bool = False) -> None:
         self._limits = limits
+        self._duelling = duelling
         self._baseline = Baseline(source="history", hardware=HARDWARE.name)
         self._gate = Gate(self._baseline, limits, ENVIRONMENT)
         #: suspicions of the last night, and those of a slowdown
@@ -37,7 +38,7 @@ class Keeper:
         self._gate = Gate(self._baseline, self._limits, ENVIRONMENT)
         cases = {one.case.identity: one for one in found}
         first = judge_run(self._gate, found, _EVERYTHING)
-        doubts = [one for one in first.verdicts if doubted(one)]
+        doubts = [one for one in first.verdicts if doubted(one) or (self._duelling and large(one, self._limits))]
         self.doubts, self.slow_doubts = len(doubts), sum((one.change or 0.0) > 0 for one in doubts)
         return judge_run(self._gate, found, _EVERYTHING, [confirm(cases[one.case.identity]) for one in doubts])
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..baseline import Night as Accepted
-from ..duet.decide import Limits, decide
+from ..duet.decide import decide, fought, limits_of
 from ..gate import Judgement
 from ..nights import Tonight, tonight
 from ..thresholds import Thresholds
@@ -29,10 +29,11 @@ _SUITE, _NIGHT, _DRAW, _RECORDS, _CONFIRM = range(5)
 
 
 class Outcome(NamedTuple):
-    """What every gate was worth, and over how many decisions."""
+    """What every gate was worth, over how many decisions, and how many pairs of processes the duets of a night took."""
 
     tallies: list[Tally]
     decisions: int
+    pairs: float
 
 
 class Laboratory:
@@ -43,7 +44,9 @@ class Laboratory:
         self.suite: Cases = cases(model, count, self.rng(_SUITE))
         self.plan = records.planned(count)
         self.number = {one.identity: case for case, one in enumerate(self.plan)}
-        self._duet = Limits(change=limits.duet_change, bound=limits.duet_bound, pseudo=limits.pseudo)
+        self._duet = limits_of(limits)
+        #: pairs of processes that all duets took
+        self.pairs = 0
 
     def rng(self, *stream: int) -> Rng:
         """The random numbers of one purpose."""
@@ -72,6 +75,8 @@ class Laboratory:
             case = self.number[found.case.identity]
             rng = self.rng(_CONFIRM, number, case, 0)
             measured = tuple(deltas(self.model, self.suite, case, float(slowdown[case]), self.limits.pairs, rng).tolist())
+            measured = fought(measured, self._duet)
+            self.pairs += len(measured)
             said = decide(measured, limits=self._duet)
             return Confirmation(
                 case=found.case,
@@ -104,7 +109,11 @@ def simulate(nights: int, count: int, seed: int, model: Model = Model(), limits:
     laboratory = Laboratory(count, seed, model, limits)
     tallies = {name: Tally(name) for name in RULES}
     alone, duet = Tally("this gate, no old provider"), Tally("this gate, screen + duet")
-    keepers, past, waiting = (Keeper(limits), Keeper(limits)), Past(limits.history), dict[int, tuple[float, Accepted]]()
+    keepers, past, waiting = (
+        (Keeper(limits), Keeper(limits, duelling=True)),
+        Past(limits.history),
+        dict[int, tuple[float, Accepted]](),
+    )
     for number in range(limits.history + nights):
         told, counts = laboratory.night(number), number >= limits.history
         slow = laboratory.slowed(number) if counts else {}
@@ -124,7 +133,7 @@ def simulate(nights: int, count: int, seed: int, model: Model = Model(), limits:
         past.add(told.samples)
         for keeper, one in zip(keepers, judged, strict=True):
             keeper.accept(found, _by_name(one), {found[case].case.identity for case in slow})
-    return Outcome([*tallies.values(), alone, duet], nights * count)
+    return Outcome([*tallies.values(), alone, duet], nights * count, laboratory.pairs / (limits.history + nights))
 
 
 def _by_name(judged: Judgement) -> dict[str, Verdict]:

@@ -133,12 +133,14 @@ def test_an_improvement_raises_the_bar(gated: Gated) -> None:
     gated.baseline().facts.takes["rows64-good"] = 0.9
     assert (gated.compare().code, gated.verdicts()) == (0, only("improved"))
     assert gated.facts.confirmed == [], "nothing depends on it"
+    gated.facts.duet = ("improved", -0.105)
     found = gated.compare("--dsbench-save")
     assert (found.code, gated.verdicts()) == (0, only("improved"))
     assert gated.facts.confirmed == ["rows64-good"]
     assert any(line.startswith("doubled[rows64] good: the bar is raised, ") for line in found.lines)
     assert (gated.compare().code, gated.verdicts()) == (0, every("same"))
     del gated.facts.takes["rows64-good"]
+    gated.facts.duet = None
     assert (gated.compare().code, gated.verdicts()) == (1, only("regressed"))
 
 
@@ -230,3 +232,16 @@ def test_the_summary_as_markdown(gated: Gated) -> None:
     assert [line for line in lines if line.startswith("- self-check: 3 cases")]
     for title in ("### Against baselines/cpu", "### Operators", "### Environment"):
         assert title in lines
+    assert "not as in the baseline" not in "\n".join(lines)
+
+
+def test_the_summary_tells_what_else_changed(gated: Gated, monkeypatch: pytest.MonkeyPatch) -> None:
+    gated.baseline()
+    read = environment.read
+    monkeypatch.setattr(environment, "read", lambda device: read(device).replace(torch="2.99.0", commit="f" * 40))
+    assert gated.compare("--dsbench-summary=night.md").code == 3
+    lines = (gated.path / "night.md").read_text().splitlines()
+    assert lines[0] == "## dsbench: 3 not fit to be judged"
+    reason = f"the baseline is of another environment: torch {read('cpu').torch} -> 2.99.0"
+    assert f"- not as in the baseline: {reason}" in lines
+    assert f"- not as in the baseline: commit none -> {'f' * 12}" in lines

@@ -31,6 +31,7 @@ def test_a_worker_measures_and_the_controller_judges(project: Project, monkeypat
     expected = {**every("same"), **seconds, **missing, "rows64-good": "regressed", "rows256-second": "crashed"}
     assert gated.verdicts() == expected
     run = project.read()
+    assert [line.split()[3:5] for line in found.lines if line.startswith("doubled   second ")] == [["2", "1"]], "passed, failed"
     assert [one.case.name for one in run.confirmations] == ["doubled[rows64] good"]
     assert [one.case.name for one in run.measurements if one.status == "crashed"] == ["doubled[rows256] second"]
     assert run.end is not None and (run.end.planned, run.end.produced, run.end.not_run) == (6, 6, ())
