@@ -9,7 +9,8 @@ from statistics import median
 
 from .baseline import Baseline, Entry, Golden, Night
 from .environment import Environment, differences
-from .gate import aligned, crept, show_change
+from .fitness import aligned, show_change
+from .gate import crept
 from .nights import Tonight, entry
 from .record import Record
 from .stats import cusum
@@ -102,13 +103,9 @@ def _next(
             return _joined(old, night, found, verdict, limits), None, None
         case "suspect" if reason is None and _slight(old, night, verdict, change, limits):
             return _joined(old, night, found, verdict, limits), None, None
-        case "improved" if verdict.confirmed_by != "duet" and reason is None and not _again(old, night, limits):
-            # A bar that was raised by accident would alarm every night: without an old provider it takes two.
-            return (
-                old.replace(pending=night),
-                None,
-                f"{show_change(change)} than before; the bar is raised when the next night repeats it",
-            )
+        case "improved" | "suspect" if change < 0 and verdict.confirmed_by != "duet" and reason is None:
+            # Without an old provider the bar follows night by night: one that was raised by accident would alarm every night.
+            return _joined(old, night, found, verdict, limits), None, None
         case "improved":
             said = f"the bar is raised, {show_change(change)} than before"
             return _stepped(old, night, found, change, said, limits), said, None
@@ -154,12 +151,6 @@ def _settled(old: Entry, change: float, limits: Thresholds) -> Entry:
     if abs(change) > limits.least and (change > 0) == (before > 0):
         return old
     return old.replace(window=(*old.window, old.pending)[-limits.history :], pending=None)
-
-
-def _again(old: Entry, night: Night, limits: Thresholds) -> bool:
-    """Whether an improvement was there the night before: then it is no accident."""
-    before = old.pending
-    return before is not None and before != night and before.level - old.level < -limits.least
 
 
 def _joined(old: Entry, night: Night, found: Tonight, verdict: Verdict, limits: Thresholds) -> Entry:

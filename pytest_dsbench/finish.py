@@ -7,7 +7,8 @@ from . import baseline as baselines
 from . import sources
 from .accepting import Acceptance, accept
 from .baseline import Baseline
-from .gate import Gate, Judgement, judge_run
+from .gate import Gate
+from .judgement import Judgement, judge_run
 from .measurement import Measurement, Planned
 from .nights import Tonight, tonight
 from .options import Options

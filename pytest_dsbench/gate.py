@@ -1,20 +1,17 @@
-"""The gate: what became of each case, and whether the run as a whole is fit, right and as fast as it was."""
+"""The gate: what became of one case, from its screen and from what was measured to confirm it."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
 from math import exp, log, log1p
 from statistics import median
 
 from .baseline import Baseline, Entry, Night
 from .environment import Environment, differences
+from .fitness import aligned, show_change, unfit
 from .nights import Tonight
-from .record import Record
-from .runs import Coverage
-from .screen import Scales, Screened, across, flagged, moved, paired, screen, wary
-from .stats import cusum, mad_scale
+from .screen import Scales, Screened, across, moved, paired, screen, wary
+from .stats import cusum
 from .thresholds import Thresholds
 from .units import show_share
-from .verdict import UNFIT, Confirmation, Outcome, Verdict
+from .verdict import Confirmation, Outcome, Verdict
 
 #: What a status that was not timed means to the gate.
 _UNTIMED: dict[str, Outcome] = {
@@ -27,45 +24,8 @@ _UNTIMED: dict[str, Outcome] = {
     "skipped": "not_run",
     "checked": "not_run",
 }
-#: Fewer cases than this do not move "together".
-_TOGETHER = 5
-#: An anchor that wobbled by this many scales in the accepted nights says nothing new.
-_WOBBLE = 4.0
 #: Two-sided 95 %.
 _95 = 1.96
-
-
-class Judgement(Record):
-    """What the gate says of a whole run."""
-
-    #: what it was held against
-    source: str
-    verdicts: tuple[Verdict, ...]
-    #: providers that moved as a whole, a sentence each; the alarming ones are slower
-    joint: tuple[str, ...] = ()
-    joint_alarm: bool = False
-    #: of those that moved together: what is not as it was, then -> now
-    changed: tuple[str, ...] = ()
-    #: a sentence for each line of the baseline that could not be read
-    complaints: tuple[str, ...] = ()
-
-    def count(self, *outcomes: Outcome) -> int:
-        """How many cases came out so."""
-        return sum(one.outcome in outcomes for one in self.verdicts)
-
-    def code(self, accepted: bool = False) -> int:
-        """0; 1 for a regression, a wrong, missing or crashed case; 3 where the environment is not fit to judge.
-
-        `accepted`: slowdowns and a new environment were accepted with a reason.
-        """
-        slower = self.joint_alarm or self.count("regressed") > 0
-        if (slower and not accepted) or any(one.alarm and one.outcome != "regressed" for one in self.verdicts):
-            return 1
-        if accepted:
-            return 0
-        judged = len(self.verdicts) - self.count("new", "not_run")
-        disturbed = 2 * self.count(*UNFIT) > judged
-        return 3 if self.count("environment") or disturbed else 0
 
 
 class Gate:
@@ -144,35 +104,7 @@ class Gate:
 
     def unfit(self, found: Tonight, entry: Entry) -> str | None:
         """Why a time of tonight cannot be held against the entry: another environment, or a machine that moved."""
-        return self._incomparable(found, entry) or self._anchor_moved(aligned(found, entry), entry)
-
-    def _incomparable(self, found: Tonight, entry: Entry) -> str | None:
-        """Why times of tonight cannot be held against those of the entry."""
-        if found.key != entry.key:
-            then = self.baseline.environments.get(entry.key)
-            what = ", ".join(differences(then, self._now)) if then else ""
-            return f"the baseline is of another environment: {what or f'key {entry.key}, here {found.key}'}"
-        for word, then_, now in (
-            ("timed by", entry.mode, found.mode),
-            ("cold caches", entry.cold, found.cold),
-            ("timing protocol", entry.protocol, found.protocol),
-        ):
-            if then_ != now:
-                return f"{word} {now} here, {then_} in the baseline"
-        return None
-
-    def _anchor_moved(self, night: Night, entry: Entry) -> str | None:
-        """Says that the machine moved where its anchor did, by more than it does from night to night."""
-        kinds = {one.anchors.compute_kind for one in entry.window}
-        if entry.by == "compute" and night.anchors.compute_kind not in kinds:
-            return f"the compute anchor is {night.anchors.compute_kind} here, {' or '.join(sorted(kinds))} in the baseline"
-        if len(entry.window) < self.limits.learn:
-            return None
-        usual = [log(one.anchor) for one in entry.window]
-        change = log(night.anchor) - median(usual)
-        if abs(change) <= max(log1p(self.limits.anchor), _WOBBLE * mad_scale(usual)):
-            return None
-        return f"the {entry.by} anchor takes {show_change(change)} than in the baseline: the machine moved, not the code"
+        return unfit(found, entry, self.baseline.environments.get(entry.key), self._now, self.limits)
 
     def _decide(
         self,
@@ -260,11 +192,6 @@ def _day(entry: Entry) -> str:
     return entry.golden.at[:10] if entry.golden else "?"
 
 
-def show_change(change: float) -> str:
-    """A difference of ln T in words: "6.2 % longer"."""
-    return f"{100 * abs(exp(change) - 1):.1f} % {'longer' if change > 0 else 'less'}"
-
-
 def crept(night: Night, entry: Entry, t_golden: float | None, limits: Thresholds) -> float | None:
     """How far the last nights are from the golden level, where small slowdowns have added up to an alarm."""
     if entry.golden is None or t_golden is None:
@@ -277,72 +204,3 @@ def crept(night: Night, entry: Entry, t_golden: float | None, limits: Thresholds
 def large(verdict: Verdict, limits: Thresholds) -> bool:
     """Whether a change is usual for its case and yet so large that an old provider is asked, where there is one."""
     return verdict.outcome in ("same", "unstable") and abs(verdict.change or 0.0) > log1p(limits.strict_change)
-
-
-def aligned(found: Tonight, entry: Entry) -> Night:
-    """Tonight's night with the anchor that the entry goes by: of a case at the ridge, the bound may change sides."""
-    assert found.night is not None
-    return found.night if found.by == entry.by else found.night.replace(anchor=found.night.anchors.of(entry.by))
-
-
-def judge_run(gate: Gate, found: Sequence[Tonight], coverage: Coverage, confirmations: Iterable[Confirmation] = ()) -> Judgement:
-    """All verdicts on a run that is over, with what only the whole of it can tell."""
-    confirmed = {one.case.identity: one for one in confirmations if one.how != "self"}
-    screened = _screened(gate, found)
-    chosen = flagged(screened, gate.limits) if screened else set()
-    verdicts = [
-        gate.judge(one, confirmed.get(name), screened.get(name), name in chosen if name in screened else None)
-        for name, one in ((one.case.identity, one) for one in found)
-    ]
-    present = {one.case.identity for one in found}
-    for name, entry in gate.baseline.entries.items():
-        if name not in present and coverage.holds(entry.operator, entry.provider, entry.bench):
-            verdicts.append(_missing(entry, gate))
-    joint, alarm = _joint(gate, screened, {one.case.identity: one for one in found})
-    return Judgement(
-        source=gate.baseline.source,
-        verdicts=tuple(verdicts),
-        joint=joint,
-        joint_alarm=alarm,
-        changed=_common(verdicts, screened, gate.limits) if joint else (),
-        complaints=gate.baseline.complaints,
-    )
-
-
-def _common(verdicts: Iterable[Verdict], screened: Mapping[str, Screened], limits: Thresholds) -> tuple[str, ...]:
-    """What changed for at least half of the cases that moved."""
-    names = {name for name, one in screened.items() if moved(one, limits)}
-    counts = Counter(what for one in verdicts if one.case.identity in names for what in one.changed)
-    return tuple(what for what, count in counts.most_common() if 2 * count >= len(names))
-
-
-def _screened(gate: Gate, found: Sequence[Tonight]) -> dict[str, Screened]:
-    """The screen of every case that has a time and an entry it can be held against."""
-    pairs = {}
-    for one in found:
-        entry = gate.baseline.entries.get(one.case.identity)
-        if entry is not None and one.night is not None and not gate.unfit(one, entry):
-            pairs[one.case.identity] = (aligned(one, entry), entry)
-    if gate.baseline.history:
-        return {name: gate.screen(*pair) for name, pair in pairs.items()}
-    return dict(zip(pairs, across(list(pairs.values()), gate.limits), strict=True))
-
-
-def _missing(entry: Entry, gate: Gate) -> Verdict:
-    why = f"{gate.baseline.source} has it, last on {entry.window[-1].at[:10]}; this run did not collect it"
-    return Verdict(case=entry.case, outcome="missing", why=why, then=entry.seconds, efficiency_then=entry.t_sol / entry.seconds)
-
-
-def _joint(gate: Gate, screened: Mapping[str, Screened], found: Mapping[str, Tonight]) -> tuple[tuple[str, ...], bool]:
-    """Providers of which a good part moved the same way, and whether one of them got slower."""
-    sentences, alarm = [], False
-    for provider in sorted({one.case.provider for one in found.values()}):
-        group = [one for name, one in screened.items() if found[name].case.provider == provider]
-        changes = [one.change for one in group if moved(one, gate.limits)]
-        for slower in (True, False):
-            together = [one for one in changes if (one > 0) == slower]
-            if len(together) >= max(_TOGETHER, gate.limits.joint * len(group)):
-                size = show_change(median(together))
-                sentences.append(f"{provider}: {len(together)} of {len(group)} cases moved together, in the middle {size}")
-                alarm |= slower
-    return tuple(sentences), alarm

@@ -165,8 +165,8 @@ class Session:
         # A run of nothing but skipped benches leaves nothing behind; held against a baseline, it says what it misses.
         if not self._opening_due or not (self._planned or self.options.gated):
             return []
-        self._opening_due = False
         values = ((HEADER, self._header()), (PLAN, self._planned))
+        self._opening_due = False
         return [(name, msgspec.json.encode(value).decode()) for name, value in values]
 
     def _header(self) -> "Header":

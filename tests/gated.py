@@ -11,8 +11,9 @@ from pytest_dsbench.accepting import Acceptance, accept
 from pytest_dsbench.anchors import Anchors
 from pytest_dsbench.baseline import Baseline, Entry, Golden, Night
 from pytest_dsbench.environment import Environment
-from pytest_dsbench.gate import Gate, Judgement, judge_run
+from pytest_dsbench.gate import Gate
 from pytest_dsbench.hardware import Hardware
+from pytest_dsbench.judgement import Judgement, judge_run
 from pytest_dsbench.measurement import Measurement, Planned, Status
 from pytest_dsbench.nights import Tonight, tonight
 from pytest_dsbench.roofline import Bound

@@ -230,14 +230,17 @@ def test_a_regression_is_kept_aside_without_a_reason() -> None:
     assert alone.pending is not None and alone == before.replace(pending=alone.pending)
 
 
-def test_without_an_old_provider_an_improvement_raises_the_bar_the_second_night() -> None:
-    before, again = entry(USUAL * 2), by_rerun(-0.08, -0.0801, -0.0799)
-    taken = accepted(baseline(before), [slower(-0.08)], confirmations=[again])
-    first = only(taken)
-    assert first.pending is not None and first == before.replace(pending=first.pending)
-    assert "the bar is raised when the next night repeats it" in taken.left[0] and not taken.reason_wanted
-    second = only(accepted(taken.baseline, [slower(-0.08)], 31, confirmations=[again]))
-    assert level(second) == pytest.approx(-0.08, abs=1e-3) and len(second.notes) == 1
+@pytest.mark.parametrize("confirmations", [(), (by_rerun(-0.08, -0.0801, -0.0799),)])
+def test_without_an_old_provider_the_bar_follows_night_by_night(confirmations: tuple[Confirmation, ...]) -> None:
+    before = entry(USUAL * 2)
+    stored, levels = baseline(before), []
+    for number in range(30, 30 + len(before.window) + 2):
+        taken = accepted(stored, [slower(-0.08)], number, confirmations=confirmations)
+        stored = taken.baseline
+        levels.append(level(only(taken)))
+        assert (taken.accepted, taken.moved, taken.left) == (1, (), ())
+    assert levels[0] == pytest.approx(0.0, abs=2e-3) and levels[-1] == pytest.approx(-0.08, abs=1e-3)
+    assert not any(one.shift for one in only(taken).window)
 
 
 def test_a_suspect_is_kept_aside_without_a_reason() -> None:
@@ -272,18 +275,6 @@ def test_a_run_that_is_judged_again_does_not_repeat_itself() -> None:
     assert one_verdict(taken.baseline, slower(0.022), 30, *again).outcome == "suspect"
     # With a reason it may still be taken.
     assert accepted(taken.baseline, [slower(0.022)], 30, "driver 580", again).moved
-
-
-def test_an_improvement_that_nothing_confirmed_waits_for_the_next_night() -> None:
-    stored = baseline(entry(USUAL * 2))
-    assert one_verdict(stored, slower(-0.08)).outcome == "improved"
-    taken = accepted(stored, [slower(-0.08)])
-    assert only(taken).window == entry(USUAL * 2).window and only(taken).pending is not None
-    assert taken.left == (f"{NAME}: 7.7 % less than before; the bar is raised when the next night repeats it",)
-    # The same night once more is no second night.
-    assert accepted(taken.baseline, [slower(-0.08)]).moved == ()
-    after = accepted(taken.baseline, [slower(-0.081)], 31)
-    assert after.moved == (f"{NAME}: the bar is raised, 7.8 % less than before",)
 
 
 @pytest.mark.parametrize("pending", [0.08, -0.001])

@@ -18,7 +18,8 @@ FLOORS = [
         "dims positions sweep shapes plan thresholds options published",
         "nvml lock kernels environment anchors tensors deviation check measurement clock trial peaks provenance rig handmade"
         " runner fuzz providers jobs assemble",
-        "verdict runs history score baseline nights screen gate simulate accepting git sources finish watch duet confirming",
+        "verdict runs history score baseline nights screen fitness gate judgement simulate accepting git sources finish watch"
+        " duet confirming",
         "report",
         "plugin session fixture listing bridge recorder broken planning workers commands __main__",
     )

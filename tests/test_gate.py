@@ -13,8 +13,9 @@ from pytest_dsbench.accepting import accept
 from pytest_dsbench.anchors import Anchors
 from pytest_dsbench.baseline import Baseline
 from pytest_dsbench.environment import Environment
-from pytest_dsbench.gate import Gate, Judgement, judge_run
+from pytest_dsbench.gate import Gate
 from pytest_dsbench.hardware import Hardware
+from pytest_dsbench.judgement import Judgement, judge_run
 from pytest_dsbench.measurement import Measurement, Planned
 from pytest_dsbench.nights import tonight
 from pytest_dsbench.roofline import Bound

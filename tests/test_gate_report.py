@@ -26,7 +26,7 @@ from gated import (
 
 from pytest_dsbench.accepting import Acceptance
 from pytest_dsbench.finish import Finish
-from pytest_dsbench.gate import Judgement
+from pytest_dsbench.judgement import Judgement
 from pytest_dsbench.measurement import Measurement
 from pytest_dsbench.nights import tonight
 from pytest_dsbench.report.gate import SHOWN, failure, finish_lines, markdown_lines, saved_lines, self_check_lines, text_lines

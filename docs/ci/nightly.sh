@@ -52,8 +52,7 @@ push_baselines() {
 
 mkdir -p "$OUT" || exit 2
 rm -f "$OUT"/summary.md "$OUT"/junit.xml "$OUT"/*.jsonl
-begun=$(mktemp) || exit 2
-trap 'rm -f "$begun"' EXIT
+known=$(ls "$RUNS" 2>/dev/null)
 
 arguments=("--dsbench-compare${COMPARE:+=$COMPARE}" "--dsbench-self-check=$SELF_CHECK")
 arguments+=("--dsbench-summary=$OUT/summary.md" "--junitxml=$OUT/junit.xml")
@@ -67,7 +66,9 @@ fi
 "$PYTHON" -m pytest "$BENCHES" "$@" "${arguments[@]}"
 code=$?
 
-if [ -d "$RUNS" ]; then find "$RUNS" -name '*.jsonl' -newer "$begun" -exec cp {} "$OUT"/ \;; fi
+for file in "$RUNS"/*.jsonl; do
+    if [ -f "$file" ] && ! grep -qxF -- "${file##*/}" <<<"$known"; then cp "$file" "$OUT"/; fi
+done
 if [ -n "${GITHUB_STEP_SUMMARY:-}" ]; then
     if [ -f "$OUT/summary.md" ]; then
         cat "$OUT/summary.md" >>"$GITHUB_STEP_SUMMARY"

@@ -13,7 +13,7 @@ from .. import baseline as baselines
 from .. import runs, sources
 from ..baseline import Baseline, Entry
 from ..finish import Finish, judge, save
-from ..gate import Judgement
+from ..judgement import Judgement
 from ..mistake import Mistake, unknown
 from ..nights import tonight
 from ..report.gate import markdown_lines, saved_lines, text_lines

@@ -6,7 +6,7 @@ from math import expm1
 from pathlib import Path
 
 from ..finish import Finish
-from ..gate import Judgement
+from ..judgement import Judgement
 from ..units import show_seconds, show_share
 from ..verdict import UNFIT, Confirmation, Outcome, Verdict
 from .table import markdown, table

@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ..accepting import accept
 from ..baseline import Baseline, Night
-from ..gate import Gate, Judgement, judge_run, large
+from ..gate import Gate, large
+from ..judgement import Judgement, judge_run
 from ..nights import Tonight
 from ..runs import Coverage
 from ..thresholds import Thresholds

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..baseline import Night as Accepted
 from ..duet.decide import decide, fought, limits_of
-from ..gate import Judgement
+from ..judgement import Judgement
 from ..nights import Tonight, tonight
 from ..thresholds import Thresholds
 from ..verdict import Confirmation, Verdict
