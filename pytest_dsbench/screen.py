@@ -131,8 +131,10 @@ def _standard_error(night: Night) -> float:
 
 def flagged(found: Mapping[str, Screened], limits: Thresholds) -> set[str]:
     """The cases to look into: those that moved alone, and those that Benjamini and Hochberg find among all of them."""
-    slow = discoveries([one.slow for one in found.values()], limits.discovery)
-    fast = discoveries([one.fast for one in found.values()], limits.discovery)
+    # Of fewer cases it would be a plain test at 10 % on either side.
+    many = len(found) >= _ENOUGH
+    slow = discoveries([one.slow for one in found.values()], limits.discovery) if many else 0.0
+    fast = discoveries([one.fast for one in found.values()], limits.discovery) if many else 0.0
     return {name for name, one in found.items() if moved(one, limits) or one.slow <= slow or one.fast <= fast}
 
 

@@ -250,15 +250,21 @@ def test_a_suspect_is_kept_aside_without_a_reason() -> None:
 
 
 def test_a_slight_suspicion_joins() -> None:
-    """Among few cases half a per cent is unusual, and too little to be confirmed: left out, it would be suspected for ever."""
-    stored = baseline(entry(USUAL * 2))
-    verdict = one_verdict(stored, slower(0.005))
-    assert (verdict.outcome, verdict.why) == ("suspect", "0.5 % longer, not confirmed")
-    taken = accepted(stored, [slower(0.005)])
-    assert (taken.accepted, taken.left) == (1, ()) and len(only(taken).window) == 11
+    """Where all cases move by half a per cent that is unusual, and too little to be confirmed: left out, it would be suspected
+    for ever."""
+    sizes = range(1, 9)
+    stored = baseline(*(entry(USUAL * 2, tokens=size) for size in sizes))
+    run = [slower(0.005, tokens=size) for size in sizes]
+    verdicts = judged(stored, tonight(run, header(30))).verdicts
+    assert {(one.outcome, one.why) for one in verdicts} == {("suspect", "0.5 % longer, not confirmed")}
+    taken = accepted(stored, run)
+    assert (taken.accepted, taken.left) == (8, ())
+    assert {len(one.window) for one in taken.baseline.entries.values()} == {11}
     # Where the old provider was asked and could not tell, it does not.
-    taken = accepted(stored, [slower(0.005)], confirmations=[by_duet(0.012, "unclear")])
-    assert (taken.accepted, len(taken.left)) == (0, 1)
+    taken = accepted(stored, run, confirmations=[by_duet(0.012, "unclear")])
+    assert (taken.accepted, len(taken.left)) == (7, 1)
+    # Of fewer cases, nothing is unusual that is so small.
+    assert one_verdict(baseline(entry(USUAL * 2)), slower(0.005)).outcome == "same"
 
 
 def test_a_suspicion_that_repeats_the_next_night_is_a_regression() -> None:
