@@ -103,7 +103,7 @@ def _project(root: Path, decisions: int) -> None:
 
 
 _NOBODY = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
-_PYTEST = (sys.executable, "-m", "pytest", "benches", "-q", "--benchmark-quiet", "-k", "sample1", "-p", "no:cacheprovider")
+_PYTEST = (sys.executable, "-m", "pytest", "benches", "-q", "--benchmark-quiet", "-k", "sample1-spin", "-p", "no:cacheprovider")
 
 
 def _duels(root: Path, pairs: int) -> int:

@@ -24,6 +24,14 @@ _UNTIMED: dict[str, Outcome] = {
     "skipped": "not_run",
     "checked": "not_run",
 }
+#: What a duet may say; with anything else a suspect stays one.
+_DUETS: dict[str, Outcome] = {
+    "regressed": "regressed",
+    "improved": "improved",
+    "same": "same",
+    "invalid": "invalid",
+    "noisy_host": "noisy_host",
+}
 #: Two-sided 95 %.
 _95 = 1.96
 
@@ -175,8 +183,7 @@ def _repeats(change: float, first: float, limits: Thresholds) -> bool:
 
 def _by_duet(verdict: Verdict, found: Confirmation) -> Verdict:
     """The old provider beside the new one has the last word."""
-    known: dict[str, Outcome] = {"regressed": "regressed", "improved": "improved", "same": "same", "invalid": "invalid"}
-    outcome = known.get(found.outcome or "", "suspect")
+    outcome = _DUETS.get(found.outcome or "", "suspect")
     if found.change is None:
         return verdict.replace(outcome=outcome, why=found.reason)
     pairs = f"{len(found.deltas)} pairs of old and new side by side"

@@ -167,7 +167,7 @@ class Recorder:
             return
         from .report.summary import summary_lines
 
-        lines = summary_lines(self._found, self._header, self._finish, self._confirmed)
+        lines = summary_lines(self._found, self._header, self._finish, self._confirmed, options.self_check)
         try:
             options.summary.write_text("\n".join(lines) + "\n", encoding="utf-8")
         except OSError as error:
@@ -184,7 +184,7 @@ class Recorder:
         verbose = self._config.getoption("verbose") > 0
         terminalreporter.section("dsbench")
         lines = summary_lines(self._found, self._header, verbose)
-        lines += [*finish_lines(self._finish, self._shown), *self_check_lines(self._confirmed)]
+        lines += [*finish_lines(self._finish, self._shown), *self_check_lines(self._confirmed, self._options().self_check)]
         if missing := self._not_run():
             lines.append(f"{len(missing)} of {len(self._planned)} planned cases have no record; the first: {missing[0]}")
         for line in [*lines, *self._remarks, f"results: {self._shown(self._writer.path)}"]:

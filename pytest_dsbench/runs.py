@@ -16,6 +16,7 @@ from .hardware.sheet import Hardware
 from .measurement import VERSION, Measurement
 from .mistake import Mistake
 from .record import Record, from_line, to_line
+from .thresholds import Thresholds
 from .verdict import Confirmation, Verdict
 
 
@@ -52,6 +53,10 @@ class Header(Record, tag_field="kind", tag="run"):
     absent: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     coverage: Coverage = Coverage()
+    #: benches that were selected
+    planned: int = 0
+    #: of the gate, as the ini file had them
+    limits: Thresholds = Thresholds()
 
 
 class End(Record, tag_field="kind", tag="end"):

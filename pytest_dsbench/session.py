@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,21 +9,21 @@ import pytest
 
 from . import workers
 from .broken import BrokenShapes
+from .configuration import options_of
 from .hardware import named
 from .hardware.device import has_gpu
 from .jobs import Fuzz, Job, Jobs
-from .measurement import Planned, planned
+from .measurement import Planned
 from .mistake import Mistake
-from .operator import Operator, Provider
-from .operators import everything
-from .options import Options, parse_budget, parse_compare, parse_fuzz, parse_plan, parse_save, parse_share
-from .shapes import Broken, bundled
-from .thresholds import thresholds
+from .operator import Operator
+from .options import Options
+from .selection import coverage, operator_of, planned_case, promises
+from .shapes import Broken
 
 if TYPE_CHECKING:
     from .fixture import Dsbench
     from .rig import Rig
-    from .runs import Coverage, Header
+    from .runs import Header
     from .watch import Watch
 
 
@@ -52,7 +51,7 @@ class Session:
     def of(cls, config: pytest.Config) -> "Session":
         """The session of a pytest configuration. Raises pytest.UsageError for a mistake in an option."""
         try:
-            options = _options(config)
+            options = options_of(config)
             if options.hw not in (None, "cpu"):
                 named(options.hw or "")
             options.check()
@@ -100,7 +99,7 @@ class Session:
             if self._jobs is not None:
                 self._jobs.check_providers()
             if benches and run and not self.plans:
-                self._planned = tuple((item.nodeid, _planned(item)) for item in benches if _promises(item))
+                self._planned = tuple((item.nodeid, planned_case(item)) for item in benches if promises(item))
                 self._check_workers()
                 self.rig()
                 self.watch()
@@ -140,23 +139,7 @@ class Session:
 
     def deselected(self, items: Iterable[pytest.Item]) -> None:
         """Notes what -k and the like left out."""
-        self._partial |= {_operator(item) for item in items if "dsbench" in getattr(item, "fixturenames", ())}
-
-    def _coverage(self) -> "Coverage":
-        """What of the suite was asked for."""
-        from .runs import Coverage
-
-        given, root = self.config.getoption, self.config.rootpath
-        left_out = any(given(name, None) for name in ("lf", "ignore", "ignore_glob", "stepwise"))
-        places = [] if left_out else [Path(word) for word in self.config.args if "::" not in word]
-        places = [place if place.is_absolute() else self.config.invocation_params.dir / place for place in places]
-        paths = tuple(place.resolve().relative_to(root).as_posix() for place in places if place.resolve().is_relative_to(root))
-        return Coverage(
-            paths=tuple("" if path == "." else path for path in paths),
-            partial=tuple(sorted(self._partial)),
-            providers=self.options.providers,
-            opt_in=tuple(sorted({one.name for known in everything().values() for one in known.providers.values() if one.opt_in})),
-        )
+        self._partial |= {operator_of(item) for item in items if "dsbench" in getattr(item, "fixturenames", ())}
 
     def _opening(self) -> list[tuple[str, object]]:
         """What the first result of this process brings along: the header of the run file, and what the run is to produce."""
@@ -187,7 +170,9 @@ class Session:
             arguments=tuple(str(word) for word in self.config.invocation_params.args),
             absent=absent,
             notes=tuple(rig.notes),
-            coverage=self._coverage(),
+            coverage=coverage(self.config, self.options, self._partial),
+            planned=len(self._planned),
+            limits=self.options.limits,
         )
 
     def check_measured(self, item: pytest.Function) -> None:
@@ -221,58 +206,3 @@ class Session:
                 "environment": self._rig.environment.key(),
             }
         }
-
-
-def _promises(item: pytest.Item) -> bool:
-    """Whether an item is to produce a record: a bench by hand is, and one of a shape file that has a case and a provider."""
-    callspec = getattr(item, "callspec", None)
-    return isinstance(callspec.params.get("dsbench", None), (Job, Fuzz, type(None))) if callspec is not None else True
-
-
-def _operator(item: pytest.Item) -> str:
-    """The operator of a bench, or the name of one by hand."""
-    named = getattr(getattr(item, "function", None), "operator", None)
-    return named.name if named is not None else item.name.removeprefix("bench_").partition("[")[0]
-
-
-def _planned(item: pytest.Item) -> Planned | None:
-    """The case of a bench of a shape file; None for what only the bench itself can name."""
-    callspec = getattr(item, "callspec", None)
-    match callspec.params.get("dsbench") if callspec is not None else None:
-        case Job(case=case, provider=Provider(name=name)):
-            return planned(case, name, item.nodeid.partition("[")[0])
-    return None
-
-
-def _shapes(path: Path) -> Path:
-    """A path of the ini file; the word `bundled` stands for the shapes of the package."""
-    return bundled() if path.name == "bundled" and not path.exists() else path
-
-
-def _options(config: pytest.Config) -> Options:
-    given = config.getoption
-    root = config.rootpath
-    shapes = tuple(_shapes(path) for path in config.getini("dsbench_shapes"))
-    shapes = shapes or ((root / "shapes",) if (root / "shapes").is_dir() else ())
-    providers = given("dsbench_provider")
-    return Options(
-        hw=given("dsbench_hw"),
-        plan=parse_plan(given("dsbench_plan")),
-        budget=parse_budget(given("dsbench_budget")),
-        providers=tuple(name.strip() for name in providers.split(",") if name.strip()) if providers else (),
-        fuzz=parse_fuzz(given("dsbench_fuzz")),
-        clock=given("dsbench_clock"),
-        cold=not given("dsbench_hot"),
-        timed=given("benchmark_enable", False) or not given("benchmark_disable", False),
-        shapes=shapes,
-        runs=root / config.getini("dsbench_runs"),
-        baselines=root / config.getini("dsbench_baselines"),
-        compare=parse_compare(given("dsbench_compare")),
-        save=parse_save(given("dsbench_save")),
-        old=given("dsbench_old"),
-        self_check=parse_share(given("dsbench_self_check"), "--dsbench-self-check"),
-        summary=config.invocation_params.dir / given("dsbench_summary") if given("dsbench_summary") else None,
-        limits=thresholds(config.getini("dsbench_gate")),
-        root=root,
-        verbose=config.getoption("verbose") > 0,
-    )

@@ -322,7 +322,7 @@ def test_accept_what_lowers_the_bar(dsbench: Dsbench) -> None:
     path = run(measured(1.3e-5))
     name = "rms_norm[tokens8-hidden64] triton"
     code, out, _ = dsbench("baseline", "accept", path)
-    assert code == 0
+    assert code == 1, "a reason is wanted"
     assert out == [
         f"{name}: regressed, 30.0 % longer than before, not accepted; {ASK}",
         "saved: 0 new cases, 0 accepted, 1 not; wrote baselines/h200/rms_norm.jsonl",
@@ -330,7 +330,7 @@ def test_accept_what_lowers_the_bar(dsbench: Dsbench) -> None:
     (one,) = stored().values()
     assert one.seconds == pytest.approx(1e-5) and one.pending is not None
     code, out, _ = dsbench("baseline", "accept", path, "--reason", "driver 580")
-    assert out[0] == f"{name}: the bar is moved, 30.0 % longer than before: driver 580"
+    assert code == 0 and out[0] == f"{name}: the bar is moved, 30.0 % longer than before: driver 580"
     (one,) = stored().values()
     assert one.seconds == pytest.approx(1.3e-5, rel=1e-3) and one.notes[0].endswith("driver 580")
 

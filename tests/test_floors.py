@@ -21,7 +21,7 @@ FLOORS = [
         "verdict runs history score baseline nights screen fitness gate judgement simulate accepting git sources finish watch"
         " duet confirming",
         "report",
-        "plugin session fixture listing bridge recorder broken planning workers commands __main__",
+        "plugin session selection configuration fixture listing bridge recorder broken planning workers commands __main__",
     )
 ]
 #: The public names import from every floor, lazily; `plan.sheet` measures the CPU when it is asked to, and only then.

@@ -231,12 +231,12 @@ def itself(tokens: int, outcome: str | None, change: float | None, reason: str |
 
 def test_self_check() -> None:
     found = [itself(1, "same", 0.001), itself(2, "regressed", 0.03), itself(3, None, None, "lost"), by_duet(0.2, "regressed")]
-    assert self_check_lines(found) == [
+    assert self_check_lines(found, 0.05) == [
         "self-check: 2 cases duelled against themselves: 1 alarm (50.0 %); largest change 3.0 %",
         "self-check, false alarm: rms_norm[tokens2-hidden64] triton: +3.0 %",
         "self-check: rms_norm[tokens3-hidden64] triton: lost",
     ]
-    assert self_check_lines([by_duet(0.2, "regressed")]) == []
+    assert self_check_lines([by_duet(0.2, "regressed")], 0.0) == []
 
 
 # -- the summary of a nightly job ---------------------------------------------------------------------------------------------
@@ -259,26 +259,26 @@ def finish(*found: Measurement, now: Any = ENVIRONMENT) -> Finish:
     ],
 )
 def test_the_first_line_of_a_summary(found: list[Measurement], now: Any, head: str) -> None:
-    lines = summary_lines(found, header(), finish(*found, now=now), [])
+    lines = summary_lines(found, header(), finish(*found, now=now), [], 0.0)
     assert lines[0] == f"## dsbench: {head}" and SHEET.title in lines[2]
 
 
 @pytest.mark.parametrize(("status", "head"), [("passed", "nothing failed"), ("failed", "1 failed")])
 def test_the_first_line_of_a_summary_without_a_gate(status: Any, head: str) -> None:
-    lines = summary_lines([measured(status=status, reason="off")], header(), None, [])
+    lines = summary_lines([measured(status=status, reason="off")], header(), None, [], 0.0)
     assert lines[0] == f"## dsbench: {head}" and not any(line.startswith("### Against") for line in lines)
 
 
 def test_one_alarm_is_in_the_first_line() -> None:
     done = Finish(judged=judgement(joint=("x longer",), joint_alarm=True))
-    assert summary_lines([], header(), done, [])[0] == "## dsbench: one alarm for many cases"
+    assert summary_lines([], header(), done, [], 0.0)[0] == "## dsbench: one alarm for many cases"
 
 
 def test_what_a_summary_holds() -> None:
     night = [measured(1.3e-5), measured(tokens=64, status="failed", reason="out is 3x off")]
     done = finish(*night)
     done = done.replace(taken=Acceptance(baseline=baseline(), left=("it stays",)), written=(Path("b") / "rms_norm.jsonl",))
-    lines = summary_lines(night, header(notes=("a note",)), done, [itself(8, "same", 0.0)])
+    lines = summary_lines(night, header(notes=("a note",)), done, [itself(8, "same", 0.0)], 0.0)
     assert "- **failed** shapes/rms_norm.toml:7: rms_norm[tokens64-hidden64] triton: out is 3x off" in lines
     assert "- it stays" in lines and "- saved: 0 new cases, 0 accepted, 1 not; wrote b/rms_norm.jsonl" in lines
     assert any(line.startswith("- self-check: 1 case duelled against itself: 0 alarms") for line in lines)
@@ -299,7 +299,7 @@ def test_what_a_summary_holds() -> None:
 def test_a_summary_renders() -> None:
     """A table needs an empty line before it, and as many cells in every row as in its head."""
     night = [measured(1.3e-5), measured(0.7e-5, tokens=64)]
-    lines = summary_lines(night, header(), finish(*night), [itself(8, "same", 0.0)])
+    lines = summary_lines(night, header(), finish(*night), [itself(8, "same", 0.0)], 0.0)
     rows = 0
     for before, line in zip(["", *lines], lines, strict=False):
         assert "\n" not in line

@@ -18,6 +18,7 @@ from pytest_dsbench.roofline import Bound
 from pytest_dsbench.runs import Coverage, End, Header, Line, Writer, read, timestamp
 from pytest_dsbench.shapes import Provenance, bundled, load
 from pytest_dsbench.stats import Estimate
+from pytest_dsbench.thresholds import Thresholds
 from pytest_dsbench.verdict import Confirmation, Verdict
 from pytest_dsbench.work import Work
 
@@ -51,6 +52,8 @@ HEADER = Header(
     absent=("x",),
     notes=("n",),
     coverage=Coverage(paths=("benches",), partial=("rms_norm",), providers=("triton",), opt_in=("torch_compile",)),
+    planned=2,
+    limits=Thresholds(min_change=0.02),
 )
 CASE = Planned(
     operator="attention_forward",

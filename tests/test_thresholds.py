@@ -2,6 +2,7 @@
 
 import re
 from math import log1p
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -86,3 +87,10 @@ def test_a_window_too_short_to_learn() -> None:
     assert refused("history = 4") == "dsbench_gate: history = 4 nights are fewer than learn = 5"
     assert refused("learn = 16") == "dsbench_gate: history = 15 nights are fewer than learn = 16"
     assert thresholds(["history = 4", "learn = 4"]).history == 4
+
+
+def test_the_documented_table() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "gate.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in text.splitlines() if line.startswith("| `")]
+    fields = msgspec.structs.fields(Thresholds)
+    assert rows == [[f"`{one.name}`", f"{one.default:g}", MEANING[one.name]] for one in fields]

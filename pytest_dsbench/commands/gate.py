@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Generator, Iterator, Sequence
-from math import expm1
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,14 @@ import msgspec
 
 from .. import baseline as baselines
 from .. import runs, sources
-from ..baseline import Baseline, Entry
+from ..baseline import Baseline
 from ..finish import Finish, judge, save
 from ..judgement import Judgement
 from ..mistake import Mistake, unknown
 from ..nights import tonight
+from ..report.baselines import case_lines, operator_lines
 from ..report.gate import markdown_lines, saved_lines, text_lines
-from ..report.table import table
 from ..runs import Header, Run
-from ..screen import Scales
-from ..stats import mad_scale
-from ..thresholds import Thresholds
-from ..units import show_seconds, show_share
 
 _FORMATS = {"text": text_lines, "markdown": markdown_lines}
 
@@ -73,7 +68,7 @@ def _compare(given: argparse.Namespace) -> Generator[str, None, int]:
 
 
 def _judged(run: Run, header: Header, against: Baseline) -> Judgement:
-    return judge(tonight(run.measurements, header), header, run.confirmations, against, Thresholds())
+    return judge(tonight(run.measurements, header), header, run.confirmations, against, header.limits)
 
 
 def _run(path: Path) -> tuple[Run, Header]:
@@ -93,8 +88,8 @@ def _complain(sentences: Sequence[str]) -> None:
 
 
 def _baseline(given: argparse.Namespace) -> Iterator[str]:
-    found: Iterator[str] = given.action(given)
-    return found
+    lines: Iterator[str] = given.action(given)
+    return lines
 
 
 def _nothing(given: argparse.Namespace) -> Iterator[str]:
@@ -110,9 +105,9 @@ def _show(given: argparse.Namespace) -> Iterator[str]:
         raise Mistake(f"baseline show: {unknown('operator of the stored baselines', given.operator, operators)}")
     for one in found:
         if not given.operator:
-            yield from _operators(one)
+            yield from operator_lines(one)
         elif any(entry.operator == given.operator for entry in one.entries.values()):
-            yield from _cases(one, given.operator)
+            yield from case_lines(one, given.operator)
 
 
 def _stored(given: argparse.Namespace) -> list[str]:
@@ -125,53 +120,15 @@ def _stored(given: argparse.Namespace) -> list[str]:
     return [given.hw] if given.hw else names
 
 
-def _operators(one: Baseline) -> Iterator[str]:
-    """A line for each operator and provider."""
-    groups: dict[tuple[str, str], list[Entry]] = {}
-    for entry in one.entries.values():
-        groups.setdefault((entry.operator, entry.provider), []).append(entry)
-    rows = []
-    for (operator, provider), group in sorted(groups.items()):
-        nights = [len(entry.window) for entry in group]
-        last = max(entry.window[-1].at for entry in group)[:10]
-        notes = sum(len(entry.notes) for entry in group)
-        rows.append([operator, provider, f"{len(group)}", f"{min(nights)}-{max(nights)}", last, f"{notes}"])
-    yield f"{one.source}: {len(one.entries)} cases"
-    yield from table(["operator", "provider", "cases", "nights", "last", "notes"], rows, left=2)
-
-
-def _cases(one: Baseline, operator: str) -> Iterator[str]:
-    """A line for each case of one operator, then the notes."""
-    scales = Scales(one.entries.values(), Thresholds())
-    chosen = [entry for entry in one.entries.values() if entry.operator == operator]
-    rows = [
-        [
-            entry.case.name,
-            f"{len(entry.window)}",
-            show_seconds(entry.seconds),
-            show_share(entry.t_sol / entry.seconds),
-            show_share(expm1(mad_scale([night.level for night in entry.window]))),
-            show_share(expm1(scales.of(entry))),
-            entry.golden.at[:10] if entry.golden else "-",
-            entry.window[-1].at[:10],
-            entry.pending.at[:10] if entry.pending else "-",
-            entry.mode,
-        ]
-        for entry in chosen
-    ]
-    yield f"{one.source}: {operator}"
-    yield from table(["case", "nights", "T", "eff.", "scatter", "scale", "golden", "last", "pending", "clock"], rows)
-    yield from (f"{entry.case.name}: {note}" for entry in chosen for note in entry.notes)
-
-
-def _accept(given: argparse.Namespace) -> Iterator[str]:
+def _accept(given: argparse.Namespace) -> Generator[str, None, int]:
     run, header = _run(given.run)
     stored = sources.stored(given.baselines, header.hardware.name)
     _complain(stored.complaints)
     judged = _judged(run, header, stored)
     found = tonight(run.measurements, header)
-    taken, written = save(found, header, judged, stored, given.baselines, Thresholds(), given.reason)
+    taken, written = save(found, header, judged, stored, given.baselines, header.limits, given.reason)
     yield from saved_lines(Finish(judged=judged, taken=taken, written=written), str)
+    return int(taken.reason_wanted)
 
 
 def _prune(given: argparse.Namespace) -> Iterator[str]:

@@ -47,6 +47,8 @@ class Bout(Record):
     new: tuple[float, ...]
     old_packages: dict[str, str]
     new_packages: dict[str, str]
+    #: what disturbed more than half of the slices, if so
+    disturbed: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -65,7 +67,7 @@ def bout(both: _Both, case: Planned, settings: Settings) -> Bout:
         raise Ended("refused", _unlike(both, case))
     couples, discards = _couples(both, settings)
     _finish(both, settings)
-    delta, notes = _delta(couples, discards)
+    delta, disturbed = _delta(couples, discards)
     return Bout(
         delta=delta,
         mode=one.mode,
@@ -73,7 +75,8 @@ def bout(both: _Both, case: Planned, settings: Settings) -> Bout:
         new=tuple(new for _, new in couples),
         old_packages=one.packages,
         new_packages=other.packages,
-        notes=(*notes, *_apart(one.outputs, other.outputs)),
+        disturbed=disturbed,
+        notes=tuple(_apart(one.outputs, other.outputs)),
     )
 
 
@@ -139,14 +142,14 @@ def _end(both: _Both, last: Sequence[Answer]) -> Ended:
     return Ended("refused", f"{label}: {why.reason or 'it is checked there, and not timed'}")
 
 
-def _delta(couples: Sequence[tuple[float, float]], discards: Sequence[str | None]) -> tuple[float, list[str]]:
-    """The median of ln(new / old) over undisturbed couples; over all, with a note, where more than half were disturbed."""
+def _delta(couples: Sequence[tuple[float, float]], discards: Sequence[str | None]) -> tuple[float, str | None]:
+    """The median of ln(new / old) over undisturbed couples; over all, with the causes, where more than half were disturbed."""
     logs = [math.log(new / old) for old, new in couples]
     clean = [log for log, discard in zip(logs, discards, strict=True) if discard is None]
     if 2 * len(clean) >= len(logs):
-        return median(clean), []
+        return median(clean), None
     causes = ", ".join(sorted({discard for discard in discards if discard}))
-    return median(logs), [f"more than half of the slices were disturbed: {causes}"]
+    return median(logs), causes
 
 
 def _unlike(both: _Both, case: Planned) -> str:

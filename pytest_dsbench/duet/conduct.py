@@ -1,5 +1,6 @@
 """The conductor: fresh pairs of processes, all cases in each, and the verdict over the pairs."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Literal
 from ..measurement import Measurement, Planned
 from ..mistake import Mistake
 from ..record import Record
+from ..units import show_share
 from .bout import Bout, Ended, Settings, bout
 from .decide import Limits, decide, settled
 from .orders import Measure, Refused
@@ -20,7 +22,10 @@ __all__ = ["Duel", "Half", "Settings", "Side", "duet", "remeasure"]
 #: A case that cost so many pairs of processes is given up.
 _PATIENCE = 2
 
-Outcome = Literal["regressed", "improved", "same", "invalid", "crashed", "timed_out", "refused"]
+#: Pairs that were disturbed and are this far apart (a scale in ln T) say nothing: threads that wait for each other take any time.
+_APART = 0.05
+
+Outcome = Literal["regressed", "improved", "same", "noisy_host", "invalid", "crashed", "timed_out", "refused"]
 
 
 class Half(Record):
@@ -77,11 +82,13 @@ class _Tally:
         if len(self.lost) >= _PATIENCE or not self.bouts:
             return Duel(case=self.case, outcome=self.lost[-1].outcome, reason=str(self.lost[-1]))
         deltas = tuple(one.delta for one in self.bouts)
-        change, low, high, outcome, scale = decide(deltas, limits=settings.limits)
-        last = self.bouts[-1]
+        change, low, high, said, scale = decide(deltas, limits=settings.limits)
+        last, causes = self.bouts[-1], self._disturbances()
+        lost = causes is not None and scale > _APART
         return Duel(
             case=self.case,
-            outcome=outcome,
+            outcome="noisy_host" if lost else said,
+            reason=f"pairs were disturbed ({causes}) and differ by {show_share(math.expm1(scale))} (sd)" if lost else None,
             notes=self._notes(),
             deltas=deltas,
             change=change,
@@ -93,11 +100,18 @@ class _Tally:
             mode=last.mode,
         )
 
+    def _disturbances(self) -> str | None:
+        """What disturbed more than half of the pairs, if so."""
+        causes = [one.disturbed for one in self.bouts if one.disturbed]
+        return ", ".join(sorted(set(causes))) if 2 * len(causes) > len(self.bouts) else None
+
     def _notes(self) -> tuple[str, ...]:
         said = dict.fromkeys(note for one in self.bouts for note in one.notes)
         modes = sorted({one.mode for one in self.bouts})
         mixed = [f"timed by {' and by '.join(modes)} in different pairs"] if len(modes) > 1 else []
-        return (*said, *mixed, *(f"one pair is missing: {lost}" for lost in self.lost))
+        causes = self._disturbances()
+        busy = [f"more than half of the slices were disturbed: {causes}"] if causes else []
+        return (*said, *busy, *mixed, *(f"one pair is missing: {lost}" for lost in self.lost))
 
 
 def duet(

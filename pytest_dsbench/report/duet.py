@@ -11,7 +11,7 @@ from ..units import show_seconds
 _WIDTHS = (20, 20, 9, 9, 9, 20)
 _HEAD = ("old", "new", "T old", "T new", "change", "95 % interval")
 #: Outcomes in the order in which they are counted.
-_ORDER: tuple[Outcome, ...] = ("regressed", "improved", "same", "invalid", "crashed", "timed_out", "refused")
+_ORDER: tuple[Outcome, ...] = ("regressed", "improved", "same", "noisy_host", "invalid", "crashed", "timed_out", "refused")
 
 
 def head_line(width: int) -> str:

@@ -1,5 +1,6 @@
 """What the gate found, as text, as markdown and as JSON; and the sentence a regressed test fails with."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from math import expm1
@@ -69,9 +70,14 @@ def _rows(judged: Judgement) -> list[list[str]]:
     chosen: list[Verdict] = []
     for outcome in SHOWN:
         group = [one for one in judged.verdicts if one.outcome == outcome]
-        group.sort(key=lambda one: (-abs(one.change or 0.0), one.case.name))
+        group.sort(key=lambda one: (-abs(one.change or 0.0), _natural(one.case.name)))
         chosen += group[:_MOST]
     return [_row(one) for one in chosen]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A name in the order people expect: tokens8 before tokens64."""
+    return [(int(digits or 0), text) for text, digits in re.findall(r"(\D*)(\d*)", name)]
 
 
 def _row(one: Verdict) -> list[str]:
@@ -174,13 +180,13 @@ def saved_lines(finish: Finish, shown: Callable[[Path], str]) -> list[str]:
     return [*lines, f"saved: {taken.new} new cases, {taken.accepted} accepted, {len(taken.left)} not; wrote {places}{more}"]
 
 
-def self_check_lines(confirmations: Iterable[Confirmation]) -> list[str]:
-    """How often a duet of a provider with itself gave an alarm."""
+def self_check_lines(confirmations: Iterable[Confirmation], share: float) -> list[str]:
+    """How often a duet of a provider with itself gave an alarm; `share` of the cases was to be drawn."""
     found = [one for one in confirmations if one.how == "self"]
     fought = [one for one in found if one.change is not None]
     if not found:
-        return []
-    alarms = [one for one in fought if one.outcome != "same"]
+        return [f"self-check: none of the cases was drawn at {show_share(share)}"] if share else []
+    alarms = [one for one in fought if one.outcome in ("regressed", "improved")]
     worst = max((abs(one.change or 0.0) for one in fought), default=0.0)
     plural = "" if len(alarms) == 1 else "s"
     rate = f"{len(alarms)} alarm{plural} ({show_share(len(alarms) / len(fought))})" if fought else "none could be fought"

@@ -15,7 +15,11 @@ from .terminal import operator_table, remarks, score_lines
 
 
 def summary_lines(
-    found: Sequence[Measurement], header: Header, finish: Finish | None, confirmations: Sequence[Confirmation]
+    found: Sequence[Measurement],
+    header: Header,
+    finish: Finish | None,
+    confirmations: Sequence[Confirmation],
+    self_check: float,
 ) -> list[str]:
     """What regressed and improved, the score, every operator, the environment."""
     failed = [one for one in found if not one.ok]
@@ -25,7 +29,7 @@ def summary_lines(
     if finish is not None:
         lines += [*markdown_lines(finish.judged), ""]
         lines += [*(f"- {line}" for line in saved_lines(finish, Path.as_posix)), ""]
-    if checked := self_check_lines(confirmations):
+    if checked := self_check_lines(confirmations, self_check):
         lines += [*(f"- {line}" for line in checked), ""]
     if scored := score_lines(found):
         lines += ["### Score", "", *(f"- {line}" for line in scored), ""]

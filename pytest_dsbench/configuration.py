@@ -1,0 +1,44 @@
+"""From pytest's configuration, the command line and the ini file, to our options."""
+
+from pathlib import Path
+
+import pytest
+
+from .options import Options, parse_budget, parse_compare, parse_fuzz, parse_plan, parse_save, parse_share
+from .shapes import bundled
+from .thresholds import thresholds
+
+
+def _shapes(path: Path) -> Path:
+    """A path of the ini file; the word `bundled` stands for the shapes of the package."""
+    return bundled() if path.name == "bundled" and not path.exists() else path
+
+
+def options_of(config: pytest.Config) -> Options:
+    """The options of a pytest configuration. Raises Mistake for what cannot be read."""
+    given = config.getoption
+    root = config.rootpath
+    shapes = tuple(_shapes(path) for path in config.getini("dsbench_shapes"))
+    shapes = shapes or ((root / "shapes",) if (root / "shapes").is_dir() else ())
+    providers = given("dsbench_provider")
+    return Options(
+        hw=given("dsbench_hw"),
+        plan=parse_plan(given("dsbench_plan")),
+        budget=parse_budget(given("dsbench_budget")),
+        providers=tuple(name.strip() for name in providers.split(",") if name.strip()) if providers else (),
+        fuzz=parse_fuzz(given("dsbench_fuzz")),
+        clock=given("dsbench_clock"),
+        cold=not given("dsbench_hot"),
+        timed=given("benchmark_enable", False) or not given("benchmark_disable", False),
+        shapes=shapes,
+        runs=root / config.getini("dsbench_runs"),
+        baselines=root / config.getini("dsbench_baselines"),
+        compare=parse_compare(given("dsbench_compare")),
+        save=parse_save(given("dsbench_save")),
+        old=given("dsbench_old"),
+        self_check=parse_share(given("dsbench_self_check"), "--dsbench-self-check"),
+        summary=config.invocation_params.dir / given("dsbench_summary") if given("dsbench_summary") else None,
+        limits=thresholds(config.getini("dsbench_gate")),
+        root=root,
+        verbose=config.getoption("verbose") > 0,
+    )
