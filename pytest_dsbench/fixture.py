@@ -8,6 +8,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from . import bridge, fuzz, handmade
+from .gate.watch import Watch
 from .handmade import DEFAULT, Handmade
 from .jobs import Fuzz, Idle, Job
 from .measurement import OWN, Measurement, Planned, planned
@@ -17,7 +18,6 @@ from .rig import Rig
 from .runner import measure
 from .shapes import Broken
 from .trial import Subject
-from .watch import Watch
 from .work import Work
 
 #: Names under which a result travels in `item.user_properties`: to junit, and from xdist's workers to the controller.

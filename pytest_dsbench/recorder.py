@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from .finish import Finish
+    from .gate.finish import Finish
     from .measurement import Measurement, Planned
     from .options import Options
     from .runs import Header, Writer
@@ -138,7 +138,7 @@ class Recorder:
         options = self._options()
         if not options.gated or self._header is None or self._writer is None:
             return
-        from .finish import finish
+        from .gate.finish import finish
         from .mistake import Mistake
 
         left = [case for case in map(self._planned.get, self._not_run()) if case is not None]

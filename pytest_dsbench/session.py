@@ -22,9 +22,9 @@ from .shapes import Broken
 
 if TYPE_CHECKING:
     from .fixture import Dsbench
+    from .gate.watch import Watch
     from .rig import Rig
     from .runs import Header
-    from .watch import Watch
 
 
 class Session:
@@ -132,7 +132,7 @@ class Session:
     def watch(self) -> "Watch | None":
         """The gate of this process, made once; None where the run is held against nothing."""
         if self._watch is None and (self.options.gated or (self.options.self_check and self.options.timed)):
-            from .confirming import watch
+            from .gate.confirming import watch
 
             self._watch = watch(self.options, self.rig(), self._header, self.resources)
         return self._watch

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_dsbench.__main__ import main
-from pytest_dsbench.accepting import Acceptance, accept
 from pytest_dsbench.anchors import Anchors
-from pytest_dsbench.baseline import Baseline, Entry, Golden, Night
 from pytest_dsbench.environment import Environment
-from pytest_dsbench.gate import Gate
+from pytest_dsbench.gate.accepting import Acceptance, accept
+from pytest_dsbench.gate.baseline import Baseline, Entry, Golden, Night
+from pytest_dsbench.gate.judge import Gate
+from pytest_dsbench.gate.judgement import Judgement, judge_run
+from pytest_dsbench.gate.nights import Tonight, tonight
 from pytest_dsbench.hardware import Hardware
-from pytest_dsbench.judgement import Judgement, judge_run
 from pytest_dsbench.measurement import Measurement, Planned, Status
-from pytest_dsbench.nights import Tonight, tonight
 from pytest_dsbench.roofline import Bound
 from pytest_dsbench.runs import Coverage, End, Header, Writer
 from pytest_dsbench.stats import Estimate

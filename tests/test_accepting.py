@@ -26,9 +26,9 @@ from gated import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dsbench.accepting import Acceptance, accept
-from pytest_dsbench.baseline import Baseline, Entry
-from pytest_dsbench.nights import tonight
+from pytest_dsbench.gate.accepting import Acceptance, accept
+from pytest_dsbench.gate.baseline import Baseline, Entry
+from pytest_dsbench.gate.nights import tonight
 from pytest_dsbench.stats import mad_scale
 from pytest_dsbench.verdict import Confirmation
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from gated import ENVIRONMENT, NEW_DRIVER, accepted, baseline, entry, measured, night
 
-from pytest_dsbench.baseline import Baseline, Golden, folder, is_baseline, replace, texts, write
+from pytest_dsbench.gate.baseline import Baseline, Golden, folder, is_baseline, replace, texts, write
 from pytest_dsbench.measurement import OWN, Planned
 from pytest_dsbench.mistake import Mistake
 from pytest_dsbench.record import to_line

@@ -26,7 +26,7 @@ from gated import (
     run_file,
 )
 
-from pytest_dsbench.baseline import Entry, folder, write
+from pytest_dsbench.gate.baseline import Entry, folder, write
 from pytest_dsbench.measurement import Measurement
 from pytest_dsbench.record import to_line
 from pytest_dsbench.runs import Coverage, End

@@ -18,8 +18,7 @@ FLOORS = [
         "dims positions sweep shapes plan thresholds options published",
         "nvml lock kernels environment anchors tensors deviation check measurement clock trial peaks provenance rig handmade"
         " runner fuzz providers jobs assemble",
-        "verdict runs history score baseline nights screen fitness gate judgement simulate accepting git sources finish watch"
-        " duet confirming",
+        "verdict runs history score git duet gate simulate",
         "report",
         "plugin session selection configuration fixture listing bridge recorder broken planning workers commands __main__",
     )

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_dsbench.accepting import accept
 from pytest_dsbench.anchors import Anchors
-from pytest_dsbench.baseline import Baseline
 from pytest_dsbench.environment import Environment
-from pytest_dsbench.gate import Gate
+from pytest_dsbench.gate.accepting import accept
+from pytest_dsbench.gate.baseline import Baseline
+from pytest_dsbench.gate.judge import Gate
+from pytest_dsbench.gate.judgement import Judgement, judge_run
+from pytest_dsbench.gate.nights import tonight
 from pytest_dsbench.hardware import Hardware
-from pytest_dsbench.judgement import Judgement, judge_run
 from pytest_dsbench.measurement import Measurement, Planned
-from pytest_dsbench.nights import tonight
 from pytest_dsbench.roofline import Bound
 from pytest_dsbench.runs import Coverage, Header
 from pytest_dsbench.stats import Estimate

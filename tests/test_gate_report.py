@@ -24,11 +24,11 @@ from gated import (
     one_verdict,
 )
 
-from pytest_dsbench.accepting import Acceptance
-from pytest_dsbench.finish import Finish
-from pytest_dsbench.judgement import Judgement
+from pytest_dsbench.gate.accepting import Acceptance
+from pytest_dsbench.gate.finish import Finish
+from pytest_dsbench.gate.judgement import Judgement
+from pytest_dsbench.gate.nights import tonight
 from pytest_dsbench.measurement import Measurement
-from pytest_dsbench.nights import tonight
 from pytest_dsbench.report.gate import SHOWN, failure, finish_lines, markdown_lines, saved_lines, self_check_lines, text_lines
 from pytest_dsbench.report.summary import summary_lines
 from pytest_dsbench.verdict import ALARMS, UNFIT, Confirmation, Outcome, Verdict

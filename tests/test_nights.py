@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from pytest_dsbench.anchors import Anchors
 from pytest_dsbench.environment import Environment
+from pytest_dsbench.gate.nights import Tonight, entry, interpolated, of_run, tonight
 from pytest_dsbench.measurement import Measurement
 from pytest_dsbench.mistake import Mistake
-from pytest_dsbench.nights import Tonight, entry, interpolated, of_run, tonight
 from pytest_dsbench.runs import Run
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_dsbench.__main__ import main
-from pytest_dsbench.nights import tonight
+from pytest_dsbench.gate.nights import tonight
 from pytest_dsbench.simulate import noise, peers, records
 from pytest_dsbench.simulate.creep import creep
 from pytest_dsbench.simulate.nights import Laboratory, Outcome, simulate

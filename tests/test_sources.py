@@ -8,9 +8,9 @@ import pytest
 from gated import ENVIRONMENT, SHEET, baseline, case, entry, measured, run_file
 
 from pytest_dsbench import git
-from pytest_dsbench.baseline import Baseline, write
+from pytest_dsbench.gate.baseline import Baseline, write
+from pytest_dsbench.gate.sources import find
 from pytest_dsbench.mistake import Mistake
-from pytest_dsbench.sources import find
 
 BARE = "; to compare with the stored baseline, a bare --dsbench-compare stands last"
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
-from .. import baseline as baselines
-from .. import runs, sources
-from ..baseline import Baseline
-from ..finish import Finish, judge, save
-from ..judgement import Judgement
+from .. import runs
+from ..gate import baseline as baselines
+from ..gate import sources
+from ..gate.baseline import Baseline
+from ..gate.finish import Finish, judge, save
+from ..gate.judgement import Judgement
+from ..gate.nights import tonight
 from ..mistake import Mistake, unknown
-from ..nights import tonight
 from ..report.baselines import case_lines, operator_lines
 from ..report.gate import markdown_lines, saved_lines, text_lines
 from ..runs import Header, Run

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from math import expm1
 
-from ..baseline import Baseline, Entry
-from ..screen import Scales
+from ..gate.baseline import Baseline, Entry
+from ..gate.screen import Scales
 from ..stats import mad_scale
 from ..thresholds import Thresholds
 from ..units import show_seconds, show_share

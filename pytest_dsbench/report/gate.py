@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from math import expm1
 from pathlib import Path
 
-from ..finish import Finish
-from ..judgement import Judgement
+from ..gate.finish import Finish
+from ..gate.judgement import Judgement
 from ..units import show_seconds, show_share
 from ..verdict import UNFIT, Confirmation, Outcome, Verdict
 from .table import markdown, table

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..finish import Finish
+from ..gate.finish import Finish
 from ..measurement import Measurement
 from ..runs import Header
 from ..verdict import UNFIT, Confirmation

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from ..accepting import accept
-from ..baseline import Baseline, Night
-from ..gate import Gate, large
-from ..judgement import Judgement, judge_run
-from ..nights import Tonight
+from ..gate.accepting import accept
+from ..gate.baseline import Baseline, Night
+from ..gate.judge import Gate, large
+from ..gate.judgement import Judgement, judge_run
+from ..gate.nights import Tonight
 from ..runs import Coverage
 from ..thresholds import Thresholds
 from ..verdict import Confirmation, Verdict

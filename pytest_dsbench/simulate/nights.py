@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..baseline import Night as Accepted
 from ..duet.decide import decide, fought, limits_of
-from ..judgement import Judgement
-from ..nights import Tonight, tonight
+from ..gate.baseline import Night as Accepted
+from ..gate.judgement import Judgement
+from ..gate.nights import Tonight, tonight
 from ..thresholds import Thresholds
 from ..verdict import Confirmation, Verdict
 from . import records

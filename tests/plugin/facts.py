@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from project import Outcome, Project
 
-from pytest_dsbench import confirming, finish, git, rig, runs, sources, watch
+from pytest_dsbench import git, rig, runs
 from pytest_dsbench.anchors import Anchors
 from pytest_dsbench.clock import Samples, cpu
 from pytest_dsbench.duet import conduct
+from pytest_dsbench.gate import confirming, finish, sources, watch
 from pytest_dsbench.measurement import Planned
 from pytest_dsbench.report import gate, summary
 from pytest_dsbench.verdict import Confirmation

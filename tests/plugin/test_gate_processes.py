@@ -7,7 +7,7 @@ from facts import Gated, every
 from project import Project
 from test_gate_sources import commit
 
-from pytest_dsbench import confirming
+from pytest_dsbench.gate import confirming
 
 SECOND = '@Doubled.provider("second", devices=("cpu",))\ndef second(op, x):\n    return lambda: {what}'
 #: So small that torch uses one thread: on a busy machine, several wait for each other.

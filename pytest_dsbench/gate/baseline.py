@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from .anchors import Anchors
-from .environment import Environment
-from .measurement import OWN, PROTOCOL, Planned
-from .mistake import Mistake
-from .record import Record, from_line, to_line
+from ..anchors import Anchors
+from ..environment import Environment
+from ..measurement import OWN, PROTOCOL, Planned
+from ..mistake import Mistake
+from ..record import Record, from_line, to_line
 
 VERSION = 1
 #: No bar moves further than this in ln T.

@@ -4,15 +4,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
+from ..record import Record
+from ..runs import Coverage
+from ..thresholds import Thresholds
+from ..verdict import UNFIT, Confirmation, Outcome, Verdict
 from .baseline import Entry
 from .fitness import aligned, show_change
-from .gate import Gate
+from .judge import Gate
 from .nights import Tonight
-from .record import Record
-from .runs import Coverage
 from .screen import Screened, across, flagged, moved
-from .thresholds import Thresholds
-from .verdict import UNFIT, Confirmation, Outcome, Verdict
 
 #: Fewer cases than this do not move "together".
 _TOGETHER = 5

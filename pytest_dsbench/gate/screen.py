@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import floor, log, log10, sqrt
 from statistics import median, stdev
 
+from ..record import Record
+from ..stats import discoveries, mad_scale, shrunk, upper_tail
+from ..thresholds import Thresholds
 from .baseline import Entry, Night
-from .record import Record
-from .stats import discoveries, mad_scale, shrunk, upper_tail
-from .thresholds import Thresholds
 
 #: The median absolute deviation of few nights is too small by about this much.
 _FEW = 1.15

@@ -7,15 +7,15 @@ bar moves, the nights before it stay as they were measured and carry the step as
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from ..environment import Environment, differences
+from ..record import Record
+from ..stats import cusum
+from ..thresholds import Thresholds
+from ..verdict import Verdict
 from .baseline import Baseline, Entry, Golden, Night
-from .environment import Environment, differences
 from .fitness import aligned, show_change
-from .gate import crept
+from .judge import crept
 from .nights import Tonight, entry
-from .record import Record
-from .stats import cusum
-from .thresholds import Thresholds
-from .verdict import Verdict
 
 
 class Acceptance(Record):

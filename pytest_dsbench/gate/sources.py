@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
-from . import baseline, git, runs
+from .. import git, runs
+from ..hardware import sheets
+from ..mistake import Mistake
+from . import baseline
 from .baseline import Baseline
-from .hardware import sheets
-from .mistake import Mistake
 from .nights import of_run
 
 _OPTION = "--dsbench-compare"

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import exp, log
 from statistics import geometric_mean
 
-from .anchors import Anchors
+from ..anchors import Anchors
+from ..measurement import Measurement, Planned, Status
+from ..mistake import Mistake
+from ..record import Record
+from ..runs import Header, Run
 from .baseline import Baseline, Entry, Night
-from .measurement import Measurement, Planned, Status
-from .mistake import Mistake
-from .record import Record
-from .runs import Header, Run
 
 #: A case that was measured several times in one run is as good as the worst of them.
 _WORST: tuple[Status, ...] = ("invalid", "failed", "crashed", "timed_out", "throttled", "noisy_host", "passed")

@@ -3,11 +3,11 @@
 from math import exp, log, log1p
 from statistics import median
 
+from ..environment import Environment, differences
+from ..stats import mad_scale
+from ..thresholds import Thresholds
 from .baseline import Entry, Night
-from .environment import Environment, differences
 from .nights import Tonight
-from .stats import mad_scale
-from .thresholds import Thresholds
 
 #: An anchor that wobbled by this many scales in the accepted nights says nothing new.
 _WOBBLE = 4.0

@@ -7,21 +7,21 @@ from math import log
 from pathlib import Path
 from random import Random
 
+from ..clock import Mode
+from ..duet.conduct import Settings, Side, duet, remeasure
+from ..duet.decide import limits_of
+from ..duet.interpreter import interpreter
+from ..duet.orders import Setup
+from ..duet.process import Lost
+from ..duet.worktree import worktree
+from ..measurement import Planned
+from ..mistake import Mistake
+from ..options import Options
+from ..rig import Rig
+from ..runs import Header
+from ..verdict import Confirmation, How
 from . import finish
-from .clock import Mode
-from .duet.conduct import Settings, Side, duet, remeasure
-from .duet.decide import limits_of
-from .duet.interpreter import interpreter
-from .duet.orders import Setup
-from .duet.process import Lost
-from .duet.worktree import worktree
-from .gate import Gate
-from .measurement import Planned
-from .mistake import Mistake
-from .options import Options
-from .rig import Rig
-from .runs import Header
-from .verdict import Confirmation, How
+from .judge import Gate
 from .watch import Watch
 
 

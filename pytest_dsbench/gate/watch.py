@@ -4,13 +4,13 @@ from collections.abc import Callable
 from random import Random
 from typing import Protocol, cast
 
-from .clock import Mode
-from .gate import Gate, large
-from .measurement import Measurement, Planned
+from ..clock import Mode
+from ..measurement import Measurement, Planned
+from ..options import Options
+from ..runs import Header
+from ..verdict import Confirmation, Verdict
+from .judge import Gate, large
 from .nights import tonight
-from .options import Options
-from .runs import Header
-from .verdict import Confirmation, Verdict
 
 
 class Confirmer(Protocol):

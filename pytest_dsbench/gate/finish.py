@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..measurement import Measurement, Planned
+from ..options import Options
+from ..record import Record
+from ..runs import Header
+from ..thresholds import Thresholds
+from ..verdict import Confirmation
 from . import baseline as baselines
 from . import sources
 from .accepting import Acceptance, accept
 from .baseline import Baseline
-from .gate import Gate
+from .judge import Gate
 from .judgement import Judgement, judge_run
-from .measurement import Measurement, Planned
 from .nights import Tonight, tonight
-from .options import Options
-from .record import Record
-from .runs import Header
-from .thresholds import Thresholds
-from .verdict import Confirmation
 
 
 class Finish(Record):

@@ -3,15 +3,15 @@
 from math import exp, log, log1p
 from statistics import median
 
+from ..environment import Environment, differences
+from ..stats import cusum
+from ..thresholds import Thresholds
+from ..units import show_share
+from ..verdict import Confirmation, Outcome, Verdict
 from .baseline import Baseline, Entry, Night
-from .environment import Environment, differences
 from .fitness import aligned, show_change, unfit
 from .nights import Tonight
 from .screen import Scales, Screened, across, moved, paired, screen, wary
-from .stats import cusum
-from .thresholds import Thresholds
-from .units import show_share
-from .verdict import Confirmation, Outcome, Verdict
 
 #: What a status that was not timed means to the gate.
 _UNTIMED: dict[str, Outcome] = {
