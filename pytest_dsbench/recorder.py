@@ -184,7 +184,10 @@ class Recorder:
         verbose = self._config.getoption("verbose") > 0
         terminalreporter.section("dsbench")
         lines = summary_lines(self._found, self._header, verbose)
-        lines += [*finish_lines(self._finish, self._shown), *self_check_lines(self._confirmed, self._options().self_check)]
+        lines += [
+            *finish_lines(self._finish, self._shown, verbose),
+            *self_check_lines(self._confirmed, self._options().self_check),
+        ]
         if missing := self._not_run():
             lines.append(f"{len(missing)} of {len(self._planned)} planned cases have no record; the first: {missing[0]}")
         for line in [*lines, *self._remarks, f"results: {self._shown(self._writer.path)}"]:

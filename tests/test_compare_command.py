@@ -83,9 +83,15 @@ def test_as_text(dsbench: Dsbench) -> None:
     assert out[0] == "held against baselines/h200"
     assert out[2].split()[:4] == ["case", "verdict", "T", "then"]
     assert [line.split()[2] for line in out[3 : out.index("", 3)]] == ["regressed", "missing", "improved", "noisy", "new"]
-    cells = ["10.0 us", "11.1 us", "+10.5 %", "+9.9 % ... +11.1 %", "+1.5 %", "8.00 us", "80.0 %", "72.4 %"]
+    cells = ["10.0 us", "11.1 us", "+10.5 %", "+9.9 % ... +11.1 %", "+1.5 %", "+1.5 %", "8.00 us", "80.0 %", "72.4 %"]
     assert re.split("  +", out[3])[2:] == [*cells, "not confirmed by another measurement"]
     assert counts(out[-1]) == COUNTS
+
+
+def test_every_case(dsbench: Dsbench) -> None:
+    store(*ENTRIES)
+    _, out, _ = dsbench("compare", "baselines", run(*NIGHT), "--verbose")
+    assert sum(line.startswith("rms_norm[") for line in out) == sum(COUNTS.values())
 
 
 def test_as_markdown(dsbench: Dsbench) -> None:
@@ -94,7 +100,7 @@ def test_as_markdown(dsbench: Dsbench) -> None:
     assert (code, out[0]) == (1, "### Against baselines/h200")
     rows = [line for line in out if line.startswith("| rms_norm")]
     assert [row.split(" | ")[1] for row in rows] == ["regressed", "missing", "improved", "noisy host", "new"]
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in out if line.startswith("|")} == {12}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in out if line.startswith("|")} == {13}
     assert counts(out[-1]) == COUNTS
 
 

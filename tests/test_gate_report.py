@@ -95,7 +95,7 @@ def test_what_else_changed(changes: dict[str, Any], then: dict[str, str], now: d
 def test_a_case_in_the_table() -> None:
     found = judged(baseline(entry(USUAL * 2)), tonight([SLOW], header()), [by_rerun(0.09, 0.0901, 0.0899)])
     row = text_lines(found)[3]
-    values = ["10.0 us", "11.0 us", "+9.4 %", "+8.8 % ... +10.0 %", "+1.5 %", "8.00 us", "80.0 %", "72.7 %"]
+    values = ["10.0 us", "11.0 us", "+9.4 %", "+8.8 % ... +10.0 %", "+1.5 %", "+1.5 %", "8.00 us", "80.0 %", "72.7 %"]
     why = "repeated in 3 fresh processes; changed: triton 3.5.0 -> 3.6.0"
     assert re.split("  +", row) == ["rms_norm[tokens8-hidden64] triton", "regressed", *values, why]
     (line,) = (line for line in markdown_lines(found) if "rms_norm[" in line)
@@ -105,6 +105,14 @@ def test_a_case_in_the_table() -> None:
 def test_nothing_stands_out() -> None:
     assert text_lines(judgement(verdict("same"))) == ["held against baselines/h200", "", "1 case: 1 same"]
     assert markdown_lines(judgement())[0] == "### Against baselines/h200"
+
+
+def test_every_case_where_that_is_asked_for() -> None:
+    found = judgement(*(verdict("same", n, change=0.001, mde=0.02) for n in range(30)))
+    assert len(text_lines(found)) == 4 and "MDE" not in text_lines(found)[0]
+    lines = text_lines(found, everything=True)
+    assert sum("+2.0 %" in line and "same" in line for line in lines) == 30
+    assert not any("more cases" in line for line in lines)
 
 
 def test_the_worst_come_first() -> None:
@@ -139,7 +147,7 @@ def test_bars_in_markdown() -> None:
     lines = markdown_lines(judgement(odd))
     (line,) = (line for line in lines if "p\\|q" in line)
     assert (cells(line)[0], cells(line)[-1]) == ("rms_norm[p|q] triton", "a | b; changed: x 1|2 -> 3")
-    assert {len(cells(one)) for one in lines if one.startswith("|")} == {11}
+    assert {len(cells(one)) for one in lines if one.startswith("|")} == {12}
 
 
 def test_what_a_run_can_detect() -> None:

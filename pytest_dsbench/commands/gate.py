@@ -31,6 +31,7 @@ def add(commands: Any) -> None:
     compare.add_argument("then", metavar="A", help="a run, a baseline file, a folder of baselines or a git revision")
     compare.add_argument("now", metavar="B", type=Path, help="a run file")
     compare.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="default: text")
+    compare.add_argument("-v", "--verbose", action="store_true", help="every case, not only what stands out")
     _places(compare)
     compare.set_defaults(command=_compare)
 
@@ -64,7 +65,7 @@ def _compare(given: argparse.Namespace) -> Generator[str, None, int]:
     if given.format == "json":
         yield msgspec.json.format(msgspec.json.encode(judged), indent=1).decode()
     else:
-        yield from _FORMATS[given.format](judged)
+        yield from _FORMATS[given.format](judged, given.verbose)
     return judged.code()
 
 

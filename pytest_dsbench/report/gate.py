@@ -30,7 +30,22 @@ SHOWN: tuple[Outcome, ...] = (
 #: More lines than this of one outcome say nothing more.
 _MOST = 25
 
-_HEAD = ("case", "verdict", "T then", "T now", "change", "95 % interval", "allowed", "T_SOL", "eff. then", "eff. now", "why")
+_HEAD = (
+    "case",
+    "verdict",
+    "T then",
+    "T now",
+    "change",
+    "95 % interval",
+    "allowed",
+    "MDE",
+    "T_SOL",
+    "eff. then",
+    "eff. now",
+    "why",
+)
+#: What is shown only of all cases.
+_QUIET: tuple[Outcome, ...] = ("learning", "same", "not_run")
 
 
 def failure(verdict: Verdict, source: str) -> str:
@@ -48,30 +63,30 @@ def failure(verdict: Verdict, source: str) -> str:
     return "; ".join(parts)
 
 
-def text_lines(judged: Judgement) -> list[str]:
-    """The verdicts as plain text: what stands out, case by case, then how many of each."""
-    rows = _rows(judged)
+def text_lines(judged: Judgement, everything: bool = False) -> list[str]:
+    """The verdicts as plain text: what stands out, case by case, or every case; then how many of each."""
+    rows = _rows(judged, everything)
     lines = [f"held against {judged.source}", ""]
     if rows:
         lines += [*table(_HEAD, rows, left=2, last_left=True), ""]
-    return lines + _remarks(judged)
+    return lines + _remarks(judged, everything)
 
 
-def markdown_lines(judged: Judgement) -> list[str]:
+def markdown_lines(judged: Judgement, everything: bool = False) -> list[str]:
     """The same as markdown."""
-    rows = _rows(judged)
+    rows = _rows(judged, everything)
     lines = [f"### Against {judged.source}", ""]
     if rows:
         lines += [*markdown(_HEAD, rows, left=2, last_left=True), ""]
-    return lines + [f"- {line}" for line in _remarks(judged)]
+    return lines + [f"- {line}" for line in _remarks(judged, everything)]
 
 
-def _rows(judged: Judgement) -> list[list[str]]:
+def _rows(judged: Judgement, everything: bool) -> list[list[str]]:
     chosen: list[Verdict] = []
-    for outcome in SHOWN:
+    for outcome in (*SHOWN, *_QUIET) if everything else SHOWN:
         group = [one for one in judged.verdicts if one.outcome == outcome]
         group.sort(key=lambda one: (-abs(one.change or 0.0), _natural(one.case.name)))
-        chosen += group[:_MOST]
+        chosen += group if everything else group[:_MOST]
     return [_row(one) for one in chosen]
 
 
@@ -89,6 +104,7 @@ def _row(one: Verdict) -> list[str]:
         _change(one.change),
         _interval(one),
         _change(one.allowed),
+        _change(one.mde),
         _seconds(one.t_sol),
         _share(one.efficiency_then),
         _share(one.efficiency_now),
@@ -101,7 +117,7 @@ def _why(one: Verdict) -> str:
     return "; ".join(part for part in (one.why or "", changed) if part) or "-"
 
 
-def _remarks(judged: Judgement) -> list[str]:
+def _remarks(judged: Judgement, everything: bool) -> list[str]:
     """Alarms of the whole run, what it can detect, and the count of every verdict."""
     lines = [f"one alarm: {one}" if one.endswith("longer") else one for one in judged.joint]
     if judged.joint:
@@ -111,7 +127,7 @@ def _remarks(judged: Judgement) -> list[str]:
         lines.append(f"{len(judged.complaints) - _MOST} more lines of the baseline could not be read")
     for outcome in SHOWN:
         hidden = judged.count(outcome) - _MOST
-        if hidden > 0:
+        if hidden > 0 and not everything:
             lines.append(f"{hidden} more cases are {outcome.replace('_', ' ')}")
     if effects := sorted(expm1(one.mde) for one in judged.verdicts if one.mde is not None):
         middle, worst = effects[len(effects) // 2], effects[-1]
@@ -136,7 +152,7 @@ def _cases(count: int) -> str:
 
 
 def _sorted(counts: Counter[Outcome]) -> Iterable[tuple[str, int]]:
-    order: Sequence[str] = [*SHOWN, "learning", "same", "not_run"]
+    order: Sequence[str] = [*SHOWN, *_QUIET]
     return sorted(
         ((name.replace("_", " "), n) for name, n in counts.items()), key=lambda pair: order.index(pair[0].replace(" ", "_"))
     )
@@ -159,11 +175,11 @@ def _interval(one: Verdict) -> str:
     return "-" if one.low is None or one.high is None else f"{_change(one.low)} ... {_change(one.high)}"
 
 
-def finish_lines(finish: Finish | None, shown: Callable[[Path], str]) -> list[str]:
+def finish_lines(finish: Finish | None, shown: Callable[[Path], str], everything: bool = False) -> list[str]:
     """What the gate says of a run, and what of it was saved; `shown` writes a path."""
     if finish is None:
         return []
-    return ["", *text_lines(finish.judged), *saved_lines(finish, shown)]
+    return ["", *text_lines(finish.judged, everything), *saved_lines(finish, shown)]
 
 
 def saved_lines(finish: Finish, shown: Callable[[Path], str]) -> list[str]:
