@@ -5,8 +5,10 @@
 
 It makes a project with a git history in a temporary folder: in the first commit every kernel does 100 chunks, in the second
 the extra ones. A chunk is arithmetic of one thread in the cache: kernels that move memory differ by some per cent from process
-to process with the addresses they happen to get, and threads that wait for each other take any time on a busy machine. `dsbench duet --old-ref` decides about every kernel; then pytest,
-with a baseline of the first commit, about one of each size. Exit code 1 where the goals of docs/gate.md are missed.
+to process with the addresses they happen to get, and threads that wait for each other take any time on a busy machine.
+
+`dsbench duet --old-ref` decides about every kernel; then pytest, with a baseline of the first commit, about one of each size.
+Exit code 1 where the goals of docs/gate.md are missed.
 """
 
 import argparse
