@@ -23,16 +23,17 @@ class Estimate(Record):
         return (self.high - self.low) / 2 / self.median if self.median else 0.0
 
 
-def interval(samples: Sequence[float]) -> tuple[float, float]:
-    """The distribution-free 95 % interval of the median: the order statistics 0.98 sqrt(n) ranks below and above the middle.
+def interval(samples: Sequence[float], z: float = 1.96) -> tuple[float, float]:
+    """The distribution-free interval of the median: the order statistics z/2 sqrt(n) ranks below and above the middle.
 
-    Below six samples no pair of order statistics covers 95 %: the range of the samples is returned, the widest there is.
+    `z` 1.96 is 95 %, 1.28 is 80 %. Where no pair of order statistics covers that much (below six samples, for 95 %), the range
+    of the samples is returned, the widest there is.
     Source: Conover, Practical Nonparametric Statistics, the binomial interval in its normal approximation.
     """
     ordered = sorted(samples)
     n = len(ordered)
     # With the correction for continuity, so that small samples are covered too; as far below the middle as above it.
-    low = max(math.floor((n - 1) / 2 - 0.98 * math.sqrt(n)), 0)
+    low = max(math.floor((n - 1) / 2 - z / 2 * math.sqrt(n)), 0)
     return ordered[low], ordered[n - 1 - low]
 
 

@@ -24,7 +24,7 @@ def test_the_interval_holds_the_change(deltas: list[float]) -> None:
     half = 1.96 * 1.253 * scale / math.sqrt(len(deltas))
     # At least as wide as the scale says, and as the order statistics say, which know no scale.
     assert low <= change - half and high >= change + half and scale > 0
-    assert low <= interval(deltas)[0] and high >= interval(deltas)[1]
+    assert low <= interval(deltas, 1.28)[0] and high >= interval(deltas, 1.28)[1]
 
 
 @given(some)
@@ -61,9 +61,12 @@ def test_thresholds(change: float, outcome: str) -> None:
 
 
 def test_both_conditions_count() -> None:
-    wide = [0.0, 0.01, 0.02, 0.04, 0.05, 0.06, 0.08, 0.09, 0.1]
+    wide = [0.0, 0.005, 0.01, 0.04, 0.05, 0.06, 0.08, 0.09, 0.1]
     assert decide(wide).change == 0.05 and decide(wide).outcome == "same", "one end of the interval is at 1 %"
     assert decide([value + 0.01 for value in wide]).outcome == "regressed"
+    assert decide([-0.5, -0.4, 0.03, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05]).outcome == "regressed", "two pairs were disturbed"
+    assert decide([-0.5, -0.4, 0.0, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05]).outcome == "same"
+    assert decide([0.0] * 4 + [0.03] * 5).outcome == "same", "two speeds, and five pairs that agree by chance"
     assert decide([3 * one - 0.1 for one in wide]).outcome == "same"
     assert decide([0.0178] * 9, pooled=1e-6).outcome == "same"
 

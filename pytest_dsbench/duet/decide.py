@@ -13,6 +13,8 @@ from ..thresholds import Thresholds
 _MEDIAN = 1.253
 #: 95 % of a normal distribution lie within so many standard errors.
 _Z = 1.96
+#: Of the order statistics that the interval spans: 80 %, the third of nine pairs to the seventh; two pairs may be disturbed.
+_SURE = 1.28
 
 
 class Limits(Record):
@@ -65,7 +67,7 @@ def decide(deltas: Sequence[float], pooled: float | None = None, limits: Limits 
     scale = shrunk(mad_scale(deltas), n, limits.pooled if pooled is None else pooled, limits.pseudo)
     half = _Z * _MEDIAN * scale / math.sqrt(n)
     # Pairs of a case with two speeds may agree by chance, and their scale is then far too small: order statistics know none.
-    first, last = interval(deltas)
+    first, last = interval(deltas, _SURE)
     low, high = min(change - half, first), max(change + half, last)
     least, bound = math.log1p(limits.change), math.log1p(limits.bound)
     outcome: Literal["regressed", "improved", "same"] = "same"
