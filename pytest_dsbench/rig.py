@@ -64,6 +64,14 @@ class Rig:
         found: tuple[list[Content], list[Content]] = self._last[1]
         return found
 
+    def release(self) -> None:
+        """Gives memory of the device back, for other processes that are to measure on it."""
+        self.forget()
+        if self.device == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()
+
     def forget(self) -> None:
         """Frees the tensors of the last case."""
         self._last = None

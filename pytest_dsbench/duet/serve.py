@@ -97,6 +97,4 @@ class Server:
         """Gives memory back, since another process on the same device has the same case before it."""
         for rig in (self._rig, self._plain):
             if rig is not None:
-                rig.forget()
-        if self._rig.device == "cuda":
-            torch.cuda.empty_cache()
+                rig.release()

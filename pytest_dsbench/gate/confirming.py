@@ -26,19 +26,22 @@ from .watch import Watch
 
 
 class Again:
-    """Fresh processes for one run. The device is held by the process that asks."""
+    """Fresh processes for one run. The device is held by the process that asks; `release` gives its memory back for a while."""
 
-    def __init__(self, options: Options, resources: ExitStack) -> None:
+    def __init__(self, options: Options, resources: ExitStack, release: Callable[[], None] = lambda: None) -> None:
         self._options = options
+        self._release = release
         self._new = Side(python=Path(sys.executable), root=options.root, label="new")
         self._old = old_side(options, self._new, resources) if options.old else None
 
     def confirm(self, case: Planned, mode: Mode | None, by: str) -> Confirmation:
         """A duet with the old provider where there is one, else a re-run; `by` names the anchor that the baseline goes by."""
+        self._release()
         return self._duel(self._old, case, mode, "duet") if self._old else self._rerun(case, mode, by)
 
     def check(self, case: Planned, mode: Mode | None) -> Confirmation:
         """A duet of the case with itself: whatever it finds is false."""
+        self._release()
         return self._duel(self._new, case, mode, "self")
 
     def _settings(self, mode: Mode | None) -> Settings:
@@ -99,4 +102,4 @@ def old_side(options: Options, new: Side, resources: ExitStack) -> Side:
 def watch(options: Options, rig: Rig, header: Callable[[], Header], resources: ExitStack) -> Watch:
     """The gate of a live run. Raises Mistake for a baseline, an interpreter or a revision that is not there."""
     gate = Gate(finish.reference(options, rig.hardware.name), options.limits, rig.environment) if options.gated else None
-    return Watch(gate, header, Again(options, resources), options, Random())
+    return Watch(gate, header, Again(options, resources, rig.release), options, Random())
