@@ -192,8 +192,11 @@ def test_usage(dsbench: Dsbench, arguments: tuple[str, ...], code: int) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "dsbench: expected a command: hardware, roofline, shapes, "),
-        (("--measure",), "dsbench: unknown argument '--measure'; known: hardware, "),
+        (
+            (),
+            "dsbench: expected a command: hardware, roofline, shapes, operators, score, compare, ",
+        ),
+        (("--measure",), "dsbench: unknown argument '--measure'; known: baseline, "),
         (
             ("score", "--publised=x"),
             "dsbench: unknown argument of score '--publised'; did you mean '--published'? known: --help, --provider, --published",

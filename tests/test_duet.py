@@ -325,9 +325,28 @@ def test_what_is_wrong_is_wrong_at_once(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_disturbed_couples_are_dropped_unless_most_are() -> None:
     couples = [(1.0, 2.0), (1.0, 1.0), (1.0, 1.0), (1.0, 1.0)]
-    assert _delta(couples, ["off core", None, None, None]) == (0.0, [])
-    delta, notes = _delta(couples[:3], ["off core", "off core", None])
-    assert delta == 0.0 and notes == ["more than half of the slices were disturbed: off core"]
+    assert _delta(couples, ["off core", None, None, None]) == (0.0, None)
+    assert _delta(couples[:3], ["off core", "off core", None]) == (0.0, "off core")
+
+
+@pytest.mark.parametrize(
+    ("deltas", "disturbed", "outcome"),
+    [
+        ((-3.4, -2.9, 1.2, -3.0), "off core", "noisy_host"),
+        ((0.1, 0.101, 0.102, 0.1), "off core", "regressed"),
+        ((-3.4, -2.9, 1.2, -3.0), None, "same"),
+    ],
+)
+def test_pairs_that_were_disturbed_and_lie_apart_say_nothing(
+    monkeypatch: pytest.MonkeyPatch, deltas: tuple[float, ...], disturbed: str | None, outcome: str
+) -> None:
+    def act(number: int, name: str) -> Bout:
+        return BOUT.replace(delta=deltas[number - 1], disturbed=disturbed)
+
+    found, _ = conducted(monkeypatch, act, "a")
+    assert (found["a"].outcome, found["a"].pairs) == (outcome, 4)
+    assert (found["a"].reason is not None) == (outcome == "noisy_host")
+    assert ("more than half of the slices were disturbed: off core" in found["a"].notes) == (disturbed is not None)
 
 
 # -- one pair of processes ----------------------------------------------------------------------------------------------------
