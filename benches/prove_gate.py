@@ -72,8 +72,7 @@ def spin(op, x):
 bench_spin = bench(Spin)
 '''
 SHAPES = 'operator = "spin"\ncase = [{{ extra = [0, 3, 5, 10], sample = [{samples}] }}]\n'
-#: Three nights tell little of how much a shared machine's memory scatters, and these kernels do not use it.
-INI = "[pytest]\ndsbench_gate =\n    learn = 2\n    anchor = 0.9\n"
+INI = "[pytest]\ndsbench_gate =\n    learn = 2\n"
 
 
 def main() -> int:

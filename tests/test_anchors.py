@@ -12,7 +12,7 @@ MIB = 2**20
 
 def test_cpu_anchors_are_times() -> None:
     found = measure("cpu", 4 * MIB)
-    assert found.compute_kind == "torch matmul"
+    assert found.compute_kind == "torch lgamma"
     # 16 MiB moved, 34 MFLOP, one call of torch: between far too fast and far too slow for any machine this runs on.
     assert 1e-5 < found.copy_seconds < 1
     assert 1e-6 < found.compute_seconds < 1
