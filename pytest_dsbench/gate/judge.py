@@ -65,7 +65,9 @@ class Gate:
             # This run was looked at before: it cannot repeat itself.
             entry = entry.replace(pending=None)
         verdict = self._beside(verdict, night, entry)
-        if unfit := self.unfit(found, entry):
+        # Old and new side by side need no anchor: what the machine did, it did to both.
+        duelled = confirmation is not None and confirmation.how == "duet"
+        if not duelled and (unfit := self.unfit(found, entry)):
             return verdict.replace(outcome="environment", why=unfit)
         screened = screened or self.screen(night, entry)
         verdict = verdict.replace(
