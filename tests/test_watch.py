@@ -6,7 +6,7 @@ from math import exp, log
 from random import Random
 
 import pytest
-from gated import ANCHORS, ENVIRONMENT, USUAL, baseline, by_duet, entry, header, measured, one_verdict
+from gated import ANCHORS, ENVIRONMENT, USUAL, baseline, by_duet, by_rerun, entry, header, measured, one_verdict
 
 from pytest_dsbench.clock import Mode
 from pytest_dsbench.duet.decide import LIMITS, limits_of
@@ -73,6 +73,18 @@ def test_a_duet_needs_no_anchor() -> None:
     assert one_verdict(stored, slow).outcome == "environment"
     found = one_verdict(stored, slow, 30, by_duet(log(1.1), "regressed"))
     assert (found.outcome, found.change) == ("regressed", pytest.approx(log(1.1)))
+
+
+def test_what_crept_is_confirmed_against_the_golden_entry() -> None:
+    """Tonight is faster than the window, and both are far above the golden level."""
+    crept = baseline(entry([0.04 + one for one in USUAL * 2], creep=50.0))
+    tonight = measured(1e-5 * exp(0.038))
+    assert (one_verdict(crept, tonight).outcome, one_verdict(crept, tonight).change) == (
+        "suspect",
+        pytest.approx(-0.002, abs=5e-4),
+    )
+    found = one_verdict(crept, tonight, 30, by_rerun(0.038, 0.0381, 0.0379))
+    assert (found.outcome, found.change) == ("regressed", pytest.approx(0.038, abs=5e-4))
 
 
 def test_providers_that_run_only_when_they_are_named_are_not_missed() -> None:

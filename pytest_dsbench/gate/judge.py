@@ -159,8 +159,9 @@ class Gate:
         base = entry.golden.level if slowly and entry.golden else entry.level
         # The measurement that raised the suspicion is left out: it was picked for being unusual.
         level = median(confirmation.levels)
-        change, first = level - base, verdict.change or 0.0
-        spread = ((verdict.high or 0.0) - first) / _95
+        # Of what crept, both are told against the golden entry: against the window either may have any sign.
+        change, first = level - base, (verdict.level or 0.0) - base
+        spread = ((verdict.high or 0.0) - (verdict.change or 0.0)) / _95
         low, high = change - _95 * spread, change + _95 * spread
         verdict = verdict.replace(change=change, low=low, high=high, level=level, confirmed_by="rerun")
         if not _repeats(change, first, self.limits):
