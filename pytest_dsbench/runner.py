@@ -2,41 +2,31 @@
 
 import random
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from . import trial
+from .blame import blame
 from .check import Outputs, Wrong, compare, named, same
-from .clock import Buffers, Mode, Samples
-from .measurement import FLOOR_BOUND, LIGHT, Measurement, Planned
+from .clock import Buffers, Mode
+from .judged import judged
+from .measurement import Measurement, Planned
 from .mistake import Mistake
 from .operator import Inputs, Launch, Provider, Unsupported
 from .provenance import fallback, functions
 from .rig import Rig
 from .roofline import Bound, bound
-from .stats import estimate
 from .tensors import Guarded, Maker
 from .trial import Content, Subject, Trial, clone, copy_into
 from .units import show_memory, show_seconds
 
 #: Most buffer sets a case rotates over; below 2x the cache even with these, the case is reported as hot.
 _MOST_SETS = 256
-#: A case faster than this many empty launches measures launches.
-_FLOOR = 3.0
 #: Sets that a graph of at least 16 calls needs where a launch overwrites its inputs.
 _GRAPH_SETS = 16
-#: Code in which nobody looks for the cause of an error.
-_OWN = (Path(__file__).parent, Path(__file__).parent / "clock")
-_TORCH = Path(torch.__file__).parent
-#: What a reason says where the device had too little memory.
-OUT_OF_MEMORY = "ran out of memory"
-#: What torch says where it fails to allocate on a CPU, in a plain RuntimeError.
-_NO_MEMORY = ("not enough memory", "can't allocate memory")
 
 
 @dataclass
@@ -81,7 +71,7 @@ def measure(
         found = found.replace(work=subject.work())
         limit = bound(subject.work(), rig.hardware)
         found = found.replace(bound=limit)
-        with _blame(f"the definition of {case.operator}", rig):
+        with blame(f"the definition of {case.operator}", rig):
             reason = over_budget(rig, subject, limit)
     except Mistake as error:
         return found.replace(reason=str(error)), []
@@ -121,7 +111,7 @@ def _measured(
     rig: Rig, found: Measurement, subject: Subject, provider: Provider, mode: Mode | None
 ) -> tuple[Measurement, list[float]]:
     contents, edges = _contents(rig, subject, found.case.operator)
-    with _blame(f"provider {provider.name!r}", rig), torch.no_grad():
+    with blame(f"provider {provider.name!r}", rig), torch.no_grad():
         tried = trial.run(subject, provider, contents, edges, rig.device, _peer(rig, subject, provider, contents))
         found = found.replace(
             status="checked",
@@ -139,11 +129,11 @@ def _measured(
         _afterwards(plan)
     if aside:
         samples.notes.append(aside)
-    return _judged(rig, found, samples, _covered(plan, rig)), samples.seconds
+    return judged(rig, found, samples, _covered(plan, rig)), samples.seconds
 
 
 def _contents(rig: Rig, subject: Subject, name: str) -> tuple[list[Content], list[Content]]:
-    with _blame(f"the reference of {name}", rig):
+    with blame(f"the reference of {name}", rig):
         contents, edges = rig.contents(subject)
         for values in contents:
             if not values.finite_reference:
@@ -154,7 +144,7 @@ def _contents(rig: Rig, subject: Subject, name: str) -> tuple[list[Content], lis
 def check(rig: Rig, subject: Subject, name: str, provider: Provider) -> Trial:
     """The correctness rounds alone. Raises Wrong with one sentence, or Unsupported."""
     contents, edges = _contents(rig, subject, name)
-    with _blame(f"provider {provider.name!r}", rig), torch.no_grad():
+    with blame(f"provider {provider.name!r}", rig), torch.no_grad():
         return trial.run(subject, provider, contents, edges, rig.device, _peer(rig, subject, provider, contents))
 
 
@@ -164,42 +154,10 @@ def _peer(rig: Rig, subject: Subject, provider: Provider, contents: list[Content
     if native is None or native is provider or native.absent(rig.device):
         return None
     try:
-        with _blame("torch", rig):
+        with blame("torch", rig):
             return trial.run(subject, native, contents, [], rig.device).figures.rel_l2
     except (Wrong, Unsupported):
         return None  # torch's own case says so; it is no measure for this one
-
-
-@contextmanager
-def _blame(who: str, rig: Rig) -> Iterator[None]:
-    """Turns whatever foreign code raises into one sentence that names it: the boundary between the harness and its users."""
-    try:
-        yield
-    except Unsupported:
-        raise
-    except Wrong as error:
-        if str(error).startswith("the reference"):
-            raise
-        raise Wrong(f"{who} {error}") from None
-    except Exception as error:
-        text = (str(error).strip().splitlines() or ["no message"])[0]
-        if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in text for words in _NO_MEMORY):
-            rig.forget()
-            title = rig.hardware.title
-            raise Wrong(f"{who} {OUT_OF_MEMORY} on {title}; a smaller --dsbench-budget skips cases of this size") from None
-        raise Wrong(f"{who} raised {type(error).__name__}: {text}{_raised_at(error)}") from error
-
-
-def _raised_at(error: BaseException) -> str:
-    """ " (file:line)" of the innermost frame that is neither torch's nor the harness's own, where there is one."""
-    frames, place = error.__traceback__, ""
-    while frames is not None:
-        path = Path(frames.tb_frame.f_code.co_filename)
-        if path.is_absolute() and path.parent not in _OWN and not path.is_relative_to(_TORCH):
-            shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-            place = f" ({shown}:{frames.tb_lineno})"
-        frames = frames.tb_next
-    return place
 
 
 def _plan(rig: Rig, subject: Subject, provider: Provider, contents: list[Content], tried: Trial) -> Timed:
@@ -253,55 +211,3 @@ def _covered(plan: Timed, rig: Rig) -> bool:
         return rig.cold
     size = sum(value.nbytes for value in plan.sets[0].inputs.values()) + sum(s.nbytes for s in plan.subject.outputs().values())
     return size * len(plan.sets) >= 2 * rig.cache
-
-
-def _judged(rig: Rig, found: Measurement, samples: Samples, cold: bool) -> Measurement:
-    """The measurement with its estimate, efficiency, status and notes."""
-    spent = estimate(samples.seconds or samples.rejected, samples.stopped_by)
-    assert found.bound is not None and found.work is not None
-    work, limit = found.work, found.bound
-    # From a warm cache only compute binds, and a roof of memory that was beaten is no news.
-    binding_work = work if cold else work.replace(read=0, written=0)
-    if spent.median < LIGHT * bound(binding_work, rig.hardware).seconds and rig.raise_roof is not None:
-        rig.hardware = rig.raise_roof(rig.hardware)
-        limit = bound(work, rig.hardware)
-    floor = rig.hardware.launch_floor
-    notes = [*found.notes, *samples.notes]
-    if samples.host_bound:
-        notes.append("host-bound: the host enqueues slower than the kernel runs; an operator's time, not a kernel's")
-    if floor is not None and spent.median < _FLOOR * floor:
-        notes.append(f"{FLOOR_BOUND}: less than three empty launches, so its efficiency measures launches")
-    if not cold:
-        notes.append("hot: the buffers may stay in the cache, so the memory roofline does not bind")
-    found = found.replace(
-        status="passed",
-        bound=limit,
-        time=spent,
-        efficiency=limit.seconds / spent.median,
-        mode=samples.mode,
-        cold=cold,
-        discarded=samples.discarded,
-        notes=tuple(notes),
-    )
-    # A disturbed device takes longer, so what was too fast on it was too fast.
-    binding = bound(binding_work, rig.hardware)
-    if spent.median < LIGHT * binding.seconds:
-        return found.replace(status="invalid", reason=_too_fast(spent.median, binding))
-    if samples.stopped_by in ("noisy host", "throttled"):
-        status = "throttled" if samples.stopped_by == "throttled" else "noisy_host"
-        return found.replace(status=status, reason=_dropped(samples))
-    return found
-
-
-def _dropped(samples: Samples) -> str:
-    causes = ", ".join(f"{reason} {count}x" for reason, count in samples.discarded.items())
-    # One batch may fall for two reasons.
-    dropped = min(sum(samples.discarded.values()), samples.batches)
-    return f"{dropped} of {samples.batches} batches discarded: {causes}; shown, never gated"
-
-
-def _too_fast(seconds: float, limit: Bound) -> str:
-    return (
-        f"faster than light: T {show_seconds(seconds)} is below {LIGHT:g} x T_SOL {show_seconds(limit.seconds)};"
-        " the result was replayed, the cache was hot, work went to another stream, or the work model counts too much"
-    )

@@ -74,7 +74,7 @@ def test_both_conditions_count() -> None:
 def test_limits_can_be_set() -> None:
     deltas = [math.log1p(0.03)] * 9
     assert decide(deltas, limits=LIMITS.replace(change=0.05)).outcome == "same"
-    assert decide(deltas, limits=Limits(bound=0.029)).outcome == "same"
+    assert decide(deltas, limits=LIMITS.replace(bound=0.029)).outcome == "same"
     assert decide(deltas, pooled=0.05).outcome == "same"
 
 

@@ -17,7 +17,7 @@ FLOORS = [
         "work hardware roofline operator operators bench",
         "dims positions sweep shapes plan thresholds options published",
         "nvml lock kernels environment anchors tensors deviation check measurement clock trial peaks provenance rig handmade"
-        " runner fuzz providers jobs assemble",
+        " blame judged runner fuzz providers jobs assemble",
         "verdict runs history score git duet gate simulate",
         "report",
         "plugin session selection configuration fixture listing bridge recorder broken planning workers commands __main__",

@@ -7,10 +7,10 @@ pytest.importorskip("torch")
 from pytest_dsbench.clock import Samples
 from pytest_dsbench.environment import Environment
 from pytest_dsbench.hardware import Hardware
+from pytest_dsbench.judged import judged as judge
 from pytest_dsbench.measurement import Measurement, Planned
 from pytest_dsbench.rig import Rig
 from pytest_dsbench.roofline import bound
-from pytest_dsbench.runner import _judged
 from pytest_dsbench.work import Work
 
 #: A second of memory, half a second of compute.
@@ -30,7 +30,7 @@ def judged(seconds: float, cold: bool, raised: Hardware | None) -> tuple[Measure
     case = Planned(operator="x", dims={}, label="", where="x:1", provider="torch")
     found = Measurement(case=case, status="checked", work=WORK, bound=bound(WORK, ROOF))
     samples = Samples(mode="cpu", seconds=[seconds] * 10, stopped_by="precise", batches=10)
-    return _judged(rig, found, samples, cold), asked
+    return judge(rig, found, samples, cold), asked
 
 
 @pytest.mark.parametrize(

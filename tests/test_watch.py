@@ -9,7 +9,6 @@ import pytest
 from gated import ANCHORS, ENVIRONMENT, USUAL, baseline, by_duet, by_rerun, entry, header, measured, one_verdict
 
 from pytest_dsbench.clock import Mode
-from pytest_dsbench.duet.decide import LIMITS, limits_of
 from pytest_dsbench.duet.load import Stand
 from pytest_dsbench.fixture import Dsbench
 from pytest_dsbench.gate.judge import Gate
@@ -95,7 +94,3 @@ def test_providers_that_run_only_when_they_are_named_are_not_missed() -> None:
 
 def test_a_bench_by_hand_is_called_alike_in_a_duet() -> None:
     assert inspect.signature(Stand.__call__) == inspect.signature(Dsbench.__call__)
-
-
-def test_a_duet_that_confirms_decides_as_one_that_was_asked_for() -> None:
-    assert limits_of(Thresholds()).replace(settled=0.0) == LIMITS

@@ -8,7 +8,7 @@ from typing import Literal
 from ..clock import Mode
 from ..measurement import Planned
 from ..record import Record
-from .decide import Limits
+from .decide import LIMITS, Limits
 from .orders import Answer, Done, Finished, Next, Prepare, Ready, Refused, Setup, Slice
 from .process import Worker
 
@@ -22,7 +22,7 @@ class Settings(Record):
     couples: int = 16
     #: device, clock and cache, the same on both sides
     setup: Setup = Setup()
-    limits: Limits = Limits()
+    limits: Limits = LIMITS
     #: deadlines: for starting or preparing, and for one slice
     prepare: float = 120.0
     slice: float = 30.0

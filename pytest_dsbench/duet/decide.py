@@ -21,23 +21,25 @@ class Limits(Record):
     """From where on a change counts, as shares: 0.018 is 1.8 %."""
 
     #: the median over the pairs must be beyond this
-    change: float = 0.018
+    change: float
     #: and the nearer end of its 95 % interval beyond this
-    bound: float = 0.015
-    #: scale of a pair's delta where little is known of the case, and how many observations that is worth
+    bound: float
+    #: how many observations `pooled` is worth
+    pseudo: int
+    #: scale of a pair's delta where little is known of the case
     pooled: float = 0.005
-    pseudo: int = 4
     #: a median below this after so many pairs is no change: the rest of the pairs is not fought; 0 fights all
     settled: float = 0.0
     settled_after: int = 3
 
 
-LIMITS = Limits()
-
-
 def limits_of(given: Thresholds) -> Limits:
     """The limits of a duet that confirms, among the thresholds of the gate."""
     return Limits(change=given.duet_change, bound=given.duet_bound, pseudo=given.pseudo, settled=given.settled)
+
+
+#: Of a duet that was asked for: all its pairs are fought.
+LIMITS = limits_of(Thresholds()).replace(settled=0.0)
 
 
 def settled(deltas: Sequence[float], limits: Limits) -> bool:

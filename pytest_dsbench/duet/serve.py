@@ -7,6 +7,7 @@ from typing import get_args
 import torch
 
 from .. import assemble
+from ..blame import OUT_OF_MEMORY
 from ..clock import Mode
 from ..hardware.sheet import Hardware
 from ..measurement import Measurement, Planned
@@ -14,7 +15,7 @@ from ..mistake import Mistake
 from ..operator import Provider
 from ..options import Options
 from ..rig import Rig
-from ..runner import OUT_OF_MEMORY, measure
+from ..runner import measure
 from ..trial import Subject
 from ..units import Unit
 from .link import Link

@@ -1,0 +1,63 @@
+"""What samples make of a measurement: the estimate, the efficiency, and the status where they cannot be believed."""
+
+from .clock import Samples
+from .measurement import FLOOR_BOUND, LIGHT, Measurement
+from .rig import Rig
+from .roofline import Bound, bound
+from .stats import estimate
+from .units import show_seconds
+
+#: A case faster than this many empty launches measures launches.
+_FLOOR = 3.0
+
+
+def judged(rig: Rig, found: Measurement, samples: Samples, cold: bool) -> Measurement:
+    """The measurement with its estimate, efficiency, status and notes."""
+    spent = estimate(samples.seconds or samples.rejected, samples.stopped_by)
+    assert found.bound is not None and found.work is not None
+    work, limit = found.work, found.bound
+    # From a warm cache only compute binds, and a roof of memory that was beaten is no news.
+    binding_work = work if cold else work.replace(read=0, written=0)
+    if spent.median < LIGHT * bound(binding_work, rig.hardware).seconds and rig.raise_roof is not None:
+        rig.hardware = rig.raise_roof(rig.hardware)
+        limit = bound(work, rig.hardware)
+    floor = rig.hardware.launch_floor
+    notes = [*found.notes, *samples.notes]
+    if samples.host_bound:
+        notes.append("host-bound: the host enqueues slower than the kernel runs; an operator's time, not a kernel's")
+    if floor is not None and spent.median < _FLOOR * floor:
+        notes.append(f"{FLOOR_BOUND}: less than three empty launches, so its efficiency measures launches")
+    if not cold:
+        notes.append("hot: the buffers may stay in the cache, so the memory roofline does not bind")
+    found = found.replace(
+        status="passed",
+        bound=limit,
+        time=spent,
+        efficiency=limit.seconds / spent.median,
+        mode=samples.mode,
+        cold=cold,
+        discarded=samples.discarded,
+        notes=tuple(notes),
+    )
+    # A disturbed device takes longer, so what was too fast on it was too fast.
+    binding = bound(binding_work, rig.hardware)
+    if spent.median < LIGHT * binding.seconds:
+        return found.replace(status="invalid", reason=_too_fast(spent.median, binding))
+    if samples.stopped_by in ("noisy host", "throttled"):
+        status = "throttled" if samples.stopped_by == "throttled" else "noisy_host"
+        return found.replace(status=status, reason=_dropped(samples))
+    return found
+
+
+def _dropped(samples: Samples) -> str:
+    causes = ", ".join(f"{reason} {count}x" for reason, count in samples.discarded.items())
+    # One batch may fall for two reasons.
+    dropped = min(sum(samples.discarded.values()), samples.batches)
+    return f"{dropped} of {samples.batches} batches discarded: {causes}; shown, never gated"
+
+
+def _too_fast(seconds: float, limit: Bound) -> str:
+    return (
+        f"faster than light: T {show_seconds(seconds)} is below {LIGHT:g} x T_SOL {show_seconds(limit.seconds)};"
+        " the result was replayed, the cache was hot, work went to another stream, or the work model counts too much"
+    )
