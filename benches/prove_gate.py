@@ -111,6 +111,9 @@ _NOBODY = ("-c", "user.name=nobody", "-c", "user.email=nobody@localhost")
 _PYTEST = (sys.executable, "-m", "pytest", "benches", "-q", "--benchmark-quiet", "-p", "no:cacheprovider")
 
 
+_DECIDED = ("regressed", "improved", "same")
+
+
 class Decision(NamedTuple):
     """What was said of one kernel: its extra chunks, the outcome, the change as a share where it was measured."""
 
@@ -130,14 +133,20 @@ def _duels(root: Path, pairs: int) -> bool:
 
 
 def _through_pytest(root: Path) -> bool:
-    """Every kernel through pytest: the screen, and the duet where it suspects something. Whether the goals were reached."""
-    _run(root, *_PYTEST, "--dsbench-compare", "--dsbench-old=HEAD~1", check=False)
-    newest = max((root / "runs").glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
-    verdicts = runs.read(newest).verdicts
-    return _table(
-        "pytest --dsbench-compare --dsbench-old=HEAD~1",
-        [Decision(one.case.dims["extra"], one.outcome, one.change) for one in verdicts],
-    )
+    """Every kernel through pytest: the screen, and the duet where it suspects something. What the machine left undecided (its
+    anchors moved, or something else used its cores) is run again, twice at most. Whether the goals were reached."""
+    decisions: dict[str, Decision] = {}
+    for _ in range(3):
+        undecided = [label for label, one in decisions.items() if one.outcome not in _DECIDED]
+        if decisions and not undecided:
+            break
+        chosen = ("-k", " or ".join(f"{label}-spin" for label in undecided)) if undecided else ()
+        _run(root, *_PYTEST, "--dsbench-compare", "--dsbench-old=HEAD~1", *chosen, check=False)
+        newest = max((root / "runs").glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+        for one in runs.read(newest).verdicts:
+            if one.outcome != "missing":  # not chosen this time
+                decisions[one.case.label] = Decision(one.case.dims["extra"], one.outcome, one.change)
+    return _table("pytest --dsbench-compare --dsbench-old=HEAD~1", list(decisions.values()))
 
 
 def _table(title: str, decisions: Sequence[Decision]) -> bool:
@@ -149,15 +158,13 @@ def _table(title: str, decisions: Sequence[Decision]) -> bool:
 
 def _row(extra: int, decisions: Sequence[Decision]) -> bool:
     counts = Counter(one.outcome for one in decisions)
-    decided = counts["regressed"] + counts["improved"] + counts["same"]
+    decided = sum(counts[outcome] for outcome in _DECIDED)
     found = counts["regressed"] + (counts["improved"] if extra == 0 else 0)
     share = found / decided if decided else 0.0
     good = decided > 0 and (share <= GOALS[extra] if extra == 0 else share >= GOALS[extra])
     changes = sorted(100 * one.change for one in decisions if one.change is not None)
     spread = f"{changes[0]:+.2f} ... {changes[len(changes) // 2]:+.2f} ... {changes[-1]:+.2f} %" if changes else "-"
-    undecided = ", ".join(
-        f"{count} {outcome}" for outcome, count in sorted(counts.items()) if outcome not in ("regressed", "improved", "same")
-    )
+    undecided = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()) if outcome not in _DECIDED)
     print(
         f"{extra:3d}  {decided:3d}  {counts['regressed']:3d}  {counts['improved']:3d}  {undecided or '-'}  {spread}"
         f"  {'reached' if good else 'MISSED'}: {share:.0%} found, goal {'none' if extra == 0 else f'{GOALS[extra]:.0%}'}",
