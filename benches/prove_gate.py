@@ -1,6 +1,6 @@
 """What the duet finds on this machine: kernels with exactly 0, 3, 5 or 10 more chunks of work in 100, decided by the real thing.
 
-    python benches/prove_gate.py                  # 18 decisions for each, twice: about an hour on two cores
+    python benches/prove_gate.py                  # 18 decisions for each, twice: about 50 minutes on two cores
     python benches/prove_gate.py --decisions 3    # a look at it
 
 It makes a project with a git history in a temporary folder: in the first commit every kernel does 100 chunks, in the second
