@@ -86,6 +86,8 @@ class Verdict(Record, tag_field="kind", tag="verdict"):
     #: t of this night against the window and against the golden entry
     t: float | None = None
     t_golden: float | None = None
+    #: how far the last nights are above the golden level, where small slowdowns have added up
+    crept: float | None = None
 
     @property
     def alarm(self) -> bool:

@@ -37,11 +37,12 @@ class Asked:
         raise AssertionError("no self-check was asked for")
 
 
-def asked(change: float, levels: Sequence[float], **options: object) -> int:
+def asked(change: float, levels: Sequence[float], creep: float = 0.0, **options: object) -> int:
     """How often a case that moved so far is measured again."""
     confirmer = Asked()
     given = Options(**{"compare": "", **options})  # type: ignore[arg-type]
-    watch = Watch(Gate(baseline(entry(levels)), given.limits, ENVIRONMENT), header, confirmer, given, Random(1))
+    stored = baseline(entry(levels, creep=creep))
+    watch = Watch(Gate(stored, given.limits, ENVIRONMENT), header, confirmer, given, Random(1))
     watch.see(measured(1e-5 * exp(change)))
     return len(confirmer.cases)
 
@@ -63,6 +64,12 @@ def asked(change: float, levels: Sequence[float], **options: object) -> int:
 )
 def test_what_is_measured_again(change: float, levels: Sequence[float], options: dict[str, object], times: int) -> None:
     assert asked(change, levels, **options) == times
+
+
+@pytest.mark.parametrize(("above", "times"), [(0.04, 1), (0.0, 0)])
+def test_what_crept_is_measured_again_although_tonight_is_faster_than_the_window(above: float, times: int) -> None:
+    """`above`: how far the window is above the golden level."""
+    assert asked(above - 0.002, [above + one for one in USUAL * 2], creep=50.0) == times
 
 
 def test_a_duet_needs_no_anchor() -> None:

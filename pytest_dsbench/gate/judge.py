@@ -80,9 +80,9 @@ class Gate:
             t=screened.t,
             t_golden=screened.t_golden,
         )
-        creeps = crept(night, entry, screened.t_golden, self.limits)
+        verdict = verdict.replace(crept=crept(night, entry, screened.t_golden, self.limits))
         flag = moved(screened, self.limits) if flag is None else flag
-        return self._decide(verdict, entry, screened, flag, creeps, confirmation)
+        return self._decide(verdict, entry, screened, flag, confirmation)
 
     def screen(self, night: Night, entry: Entry) -> Screened:
         """One case alone against its window, or against the single earlier night there is."""
@@ -122,18 +122,17 @@ class Gate:
         entry: Entry,
         screened: Screened,
         flag: bool,
-        creeps: float | None,
         confirmation: Confirmation | None,
     ) -> Verdict:
         learning = self.baseline.history and len(entry.window) < self.limits.learn
         # A step is told as one; what is flagged and smaller than any step is the last of many.
-        slowly = creeps is not None and not (flag and abs(screened.change) > self.limits.least)
+        slowly = verdict.crept is not None and not (flag and abs(screened.change) > self.limits.least)
         if confirmation is not None and confirmation.how == "duet":
             return _by_duet(verdict, confirmation)
         if confirmation is not None:
             return self._by_rerun(verdict, entry, slowly, confirmation)
-        if creeps is not None and slowly:
-            why = f"crept: {show_change(creeps)} than the golden entry of {_day(entry)} over the last nights"
+        if verdict.crept is not None and slowly:
+            why = f"crept: {show_change(verdict.crept)} than the golden entry of {_day(entry)} over the last nights"
             return verdict.replace(outcome="suspect", why=why)
         if flag and self._strict(screened.change, wary(entry, screened.spread)):
             return verdict.replace(outcome=_direction(screened.change), why="not confirmed by another measurement")
@@ -211,6 +210,9 @@ def crept(night: Night, entry: Entry, t_golden: float | None, limits: Thresholds
     return recent if alarm and recent > limits.least else None
 
 
-def large(verdict: Verdict, limits: Thresholds) -> bool:
-    """Whether a change is usual for its case and yet so large that an old provider is asked, where there is one."""
-    return verdict.outcome in ("same", "unstable") and abs(verdict.change or 0.0) > log1p(limits.strict_change)
+def doubted(verdict: Verdict, limits: Thresholds, duelling: bool) -> bool:
+    """Whether another measurement is wanted: it stands on one that is unusual; or, where there is an old provider to ask, its
+    change is usual for the case and large all the same."""
+    large = verdict.outcome in ("same", "unstable") and abs(verdict.change or 0.0) > log1p(limits.strict_change)
+    unusual = verdict.outcome in ("suspect", "regressed", "improved")
+    return verdict.confirmed_by is None and (unusual or (duelling and large))

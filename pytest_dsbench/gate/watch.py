@@ -9,7 +9,7 @@ from ..measurement import Measurement, Planned
 from ..options import Options
 from ..runs import Header
 from ..verdict import Confirmation, Verdict
-from .judge import Gate, large
+from .judge import Gate, doubted
 from .nights import tonight
 
 
@@ -69,7 +69,7 @@ class Watch:
         return verdict.outcome == "invalid" or (verdict.outcome == "regressed" and not self._options.lowering)
 
     def _suspected(self, verdict: Verdict) -> bool:
-        """Slowdowns are confirmed; improvements where they would raise the bar."""
-        wanted = (verdict.change or 0.0) > 0 or self._options.save is not None
-        unsure = self._options.old is not None and large(verdict, self._options.limits)
-        return wanted and (unsure or verdict.outcome in ("suspect", "regressed", "improved"))
+        """Slowdowns are confirmed, also those that crept; improvements where they would raise the bar."""
+        slower = (verdict.change or 0.0) > 0 or verdict.crept is not None
+        given = self._options
+        return (slower or given.save is not None) and doubted(verdict, given.limits, given.old is not None)

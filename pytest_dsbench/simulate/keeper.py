@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ..gate.accepting import accept
 from ..gate.baseline import Baseline, Night
-from ..gate.judge import Gate, large
+from ..gate.judge import Gate, doubted
 from ..gate.judgement import Judgement, judge_run
 from ..gate.nights import Tonight
 from ..runs import Coverage
@@ -15,11 +15,6 @@ from .records import ENVIRONMENT, HARDWARE
 Confirm = Callable[[Tonight], Confirmation]
 
 _EVERYTHING = Coverage(paths=("",))
-
-
-def doubted(verdict: Verdict) -> bool:
-    """Whether a verdict stands on one measurement that is unusual."""
-    return verdict.outcome in ("suspect", "regressed", "improved") and verdict.confirmed_by is None
 
 
 class Keeper:
@@ -39,7 +34,7 @@ class Keeper:
         self._gate = Gate(self._baseline, self._limits, ENVIRONMENT)
         cases = {one.case.identity: one for one in found}
         first = judge_run(self._gate, found, _EVERYTHING)
-        doubts = [one for one in first.verdicts if doubted(one) or (self._duelling and large(one, self._limits))]
+        doubts = [one for one in first.verdicts if doubted(one, self._limits, self._duelling)]
         self.doubts, self.slow_doubts = len(doubts), sum((one.change or 0.0) > 0 for one in doubts)
         return judge_run(self._gate, found, _EVERYTHING, [confirm(cases[one.case.identity]) for one in doubts])
 
@@ -50,7 +45,7 @@ class Keeper:
         self._baseline.entries[name] = entry.replace(pending=before)
         try:
             verdict = self._gate.judge(found)
-            return self._gate.judge(found, confirm(found)) if doubted(verdict) else verdict
+            return self._gate.judge(found, confirm(found)) if doubted(verdict, self._limits, self._duelling) else verdict
         finally:
             self._baseline.entries[name] = entry
 
