@@ -127,6 +127,8 @@ def _duels(root: Path, pairs: int) -> bool:
     name = "duels.jsonl"
     duet = (sys.executable, "-m", "pytest_dsbench", "duet", "--old-ref", "HEAD~1", "--pairs", f"{pairs}", "--json", name)
     _run(root, *duet, check=False)
+    if not (root / name).is_file():
+        sys.exit("dsbench duet came to no result; what it said stands above")
     lines = (root / name).read_bytes().splitlines()
     duels = [from_line(line, Duel, f"{name}:{number}") for number, line in enumerate(lines, 1)]
     return _table("dsbench duet --old-ref HEAD~1", [Decision(one.case.dims["extra"], one.outcome, one.change) for one in duels])

@@ -70,7 +70,7 @@ def _gpu(options: Options, collect: Collect, lock: bool) -> Rig:
     # One timing run at a time on a GPU; the lock is held until this process ends.
     resources = ExitStack()
     if lock:
-        resources.enter_context(device_lock(device.uuid or f"gpu{index}", shared=not options.timed))
+        resources.enter_context(device_lock(device.key, shared=not options.timed))
     nvml = Nvml.open(device.uuid or index)
     cache = float(device.l2 or hardware.l2 or 0)
     notes = [] if nvml else ["pynvml is not installed: clocks and throttling could not be watched"]

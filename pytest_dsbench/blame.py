@@ -31,12 +31,17 @@ def blame(who: str, rig: Rig) -> Iterator[None]:
             raise
         raise Wrong(f"{who} {error}") from None
     except Exception as error:
-        text = (str(error).strip().splitlines() or ["no message"])[0]
+        text = headline(error)
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in text for words in _NO_MEMORY):
             rig.forget()
             title = rig.hardware.title
             raise Wrong(f"{who} {OUT_OF_MEMORY} on {title}; a smaller --dsbench-budget skips cases of this size") from None
         raise Wrong(f"{who} raised {type(error).__name__}: {text}{_raised_at(error)}") from error
+
+
+def headline(error: BaseException) -> str:
+    """The first line of what it says."""
+    return (str(error).strip().splitlines() or ["no message"])[0]
 
 
 def _raised_at(error: BaseException) -> str:

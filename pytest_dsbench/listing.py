@@ -8,10 +8,9 @@ import pytest
 
 from .duet.cases import FILE, Listing
 from .hardware.device import device, has_gpu
-from .jobs import Job
-from .measurement import Planned, planned
-from .operator import Provider
+from .measurement import Planned
 from .record import to_line
+from .selection import planned_case
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -35,12 +34,7 @@ def listing(session: pytest.Session) -> Listing:
 
 def _case(item: pytest.Item) -> Planned | None:
     params: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
-    if "dsbench" not in params:
-        return _by_hand(item)
-    match params["dsbench"]:
-        case Job(case=case, provider=Provider(name=name)):
-            return planned(case, name, item.nodeid.partition("[")[0])
-    return None
+    return planned_case(item) if "dsbench" in params else _by_hand(item)
 
 
 def _by_hand(item: pytest.Item) -> Planned:
@@ -59,4 +53,4 @@ def _lock() -> str | None:
     if not has_gpu():
         return None
     found = device()
-    return (found.uuid or f"gpu{found.index or 0}") if found.kind == "cuda" else None
+    return found.key if found.kind == "cuda" else None

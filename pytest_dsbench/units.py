@@ -3,6 +3,7 @@
 Inside the project there is one unit each: seconds, bytes, FLOP, and those per second.
 """
 
+import math
 import re
 from typing import Literal, get_args
 
@@ -124,6 +125,11 @@ def show_rate(value: float, base: str) -> str:
 def show_flop(value: float) -> str:
     """FLOP for people: "68.7 GFLOP"."""
     return _scaled(value, "FLOP", _UP)
+
+
+def show_delta(value: float) -> str:
+    """A difference of ln T in per cent of the time before: "+9.8 %"."""
+    return f"{100 * math.expm1(value):+.1f} %"
 
 
 def show_share(value: float) -> str:

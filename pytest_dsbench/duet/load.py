@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from .. import handmade, providers
+from ..blame import headline
 from ..handmade import DEFAULT, Handmade
 from ..measurement import OWN, Measurement, Planned
 from ..mistake import Mistake, unknown
@@ -91,8 +92,7 @@ def _blame(who: str) -> Iterator[None]:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__module__ != "_pytest.outcomes":
             raise
-        text = (str(error).strip().splitlines() or ["no message"])[0]
-        raise Mistake(f"{who} raised {type(error).__name__}: {text}") from error
+        raise Mistake(f"{who} raised {type(error).__name__}: {headline(error)}") from error
 
 
 class _Enough(BaseException):

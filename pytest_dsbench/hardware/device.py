@@ -43,6 +43,11 @@ class Device(Record):
     #: last-level cache, bytes
     l2: int | None = None
 
+    @property
+    def key(self) -> str:
+        """What a GPU is locked under."""
+        return self.uuid or f"gpu{self.index or 0}"
+
     def __str__(self) -> str:
         return f"{self.name} ({self.sms} {'cores' if self.kind == 'cpu' else 'SMs'}, {show_bytes(self.memory)})"
 

@@ -1,11 +1,10 @@
 """The results of a duet in the terminal, one line each as they come."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ..duet.conduct import Duel, Half, Outcome
-from ..units import show_seconds
+from ..units import show_delta, show_seconds
 
 #: Column widths after the name of the case: versions, times, change, interval.
 _WIDTHS = (20, 20, 9, 9, 9, 20)
@@ -51,5 +50,4 @@ def _versions(old: Half | None, new: Half | None) -> tuple[str, str]:
 
 
 def _percent(change: float | None) -> str:
-    """A difference of logarithms as a share of the old time."""
-    return "-" if change is None else f"{math.expm1(change) * 100:+.1f} %"
+    return "-" if change is None else show_delta(change)

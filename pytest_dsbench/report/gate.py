@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..gate.finish import Finish
 from ..gate.judgement import Judgement
-from ..units import show_seconds, show_share
+from ..units import show_delta, show_seconds, show_share
 from ..verdict import UNFIT, Confirmation, Outcome, Verdict
 from .table import markdown, table
 
@@ -167,8 +167,7 @@ def _share(value: float | None) -> str:
 
 
 def _change(value: float | None) -> str:
-    """A difference of ln T in per cent of T then."""
-    return "-" if value is None else f"{100 * expm1(value):+.1f} %"
+    return "-" if value is None else show_delta(value)
 
 
 def _interval(one: Verdict) -> str:
