@@ -310,7 +310,7 @@ def test_accept(dsbench: Dsbench) -> None:
         [],
     )
     code, out, _ = dsbench("baseline", "accept", run(measured(), measured(tokens=64, status="noisy_host"), number=31))
-    assert out == ["saved: 0 new cases, 1 accepted, 0 not; wrote baselines/h200/rms_norm.jsonl"]
+    assert out == ["saved: 0 new cases, 1 accepted, 0 not, 1 had no time to take; wrote baselines/h200/rms_norm.jsonl"]
     assert [len(one.window) for one in stored().values()] == [2, 1]
 
 

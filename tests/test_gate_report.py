@@ -207,6 +207,14 @@ def test_nothing_was_to_be_saved() -> None:
     assert finish_lines(finish, str) == ["", *text_lines(finish.judged)]
 
 
+def test_what_had_no_time_is_counted() -> None:
+    night = [measured(), measured(tokens=64, status="noisy_host"), measured(tokens=512, status="failed")]
+    taken = accepted(baseline(), night)
+    assert saved(taken, "b/rms_norm.jsonl") == [
+        "saved: 1 new cases, 0 accepted, 0 not, 2 had no time to take; wrote b/rms_norm.jsonl"
+    ]
+
+
 def test_what_was_saved() -> None:
     before = baseline(entry(USUAL * 2), entry(USUAL * 2, tokens=64), entry(USUAL * 2, tokens=512))
     night = [measured(), measured(1.3e-5, tokens=64), measured(0.8e-5, tokens=512), measured(tokens=7)]

@@ -25,6 +25,8 @@ class Acceptance(Record):
     #: cases whose night was taken in as it is, and those that are new
     accepted: int = 0
     new: int = 0
+    #: cases without a time to take: skipped, wrong, or disturbed
+    untimed: int = 0
     #: a sentence for each bar that was moved, and for each case that was left as it was
     moved: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
@@ -52,10 +54,11 @@ def accept(
 ) -> Acceptance:
     """Takes the nights of a run into a baseline. `verdicts` are those of the gate on this baseline, by identity of the case."""
     entries, moved, left, operators = dict(baseline.entries), [], [], set()
-    accepted = new = 0
+    accepted = new = untimed = 0
     for one in found:
         name, operator = one.case.identity, one.case.operator
         if one.night is None:
+            untimed += 1
             continue
         if operator in baseline.damaged:
             left.append(f"{one.case.name}: {baseline.damaged[operator]}; the file is left as it is")
@@ -74,6 +77,7 @@ def accept(
         baseline=baseline.replace(entries=entries, environments={**baseline.environments, now.key(): _place(baseline, now)}),
         accepted=accepted,
         new=new,
+        untimed=untimed,
         moved=tuple(moved),
         left=tuple(left),
         operators=tuple(sorted(operators)),

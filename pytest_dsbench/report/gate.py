@@ -192,7 +192,9 @@ def saved_lines(finish: Finish, shown: Callable[[Path], str]) -> list[str]:
         lines.append(f"and {hidden} more cases whose bar moved, or that were not accepted")
     places = ", ".join(shown(path) for path in finish.written[:3]) or "no file"
     more = f" and {len(finish.written) - 3} more files" if len(finish.written) > 3 else ""
-    return [*lines, f"saved: {taken.new} new cases, {taken.accepted} accepted, {len(taken.left)} not; wrote {places}{more}"]
+    untimed = f", {taken.untimed} had no time to take" if taken.untimed else ""
+    saved = f"saved: {taken.new} new cases, {taken.accepted} accepted, {len(taken.left)} not{untimed}; wrote {places}{more}"
+    return [*lines, saved]
 
 
 def self_check_lines(confirmations: Iterable[Confirmation], share: float) -> list[str]:
