@@ -122,6 +122,7 @@ VERDICT = Verdict(
     level=-1.5,
     t=9.0,
     t_golden=10.0,
+    crept=0.03,
 )
 END = End(planned=3, produced=2, not_run=("a", "b"))
 
