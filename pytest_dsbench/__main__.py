@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 
-from .commands import bounds, duet, gate, history, score, simulate
+from .commands import bounds, doctor, duet, gate, history, layer, score, simulate
 from .mistake import Mistake, unknown
 
 
@@ -43,7 +43,7 @@ def _print(lines: Iterable[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dsbench", description="Kernels against the speed of light of the hardware.")
     commands = parser.add_subparsers(dest="name", metavar="COMMAND")
-    for group in (bounds, score, gate, history, duet, simulate):
+    for group in (bounds, doctor, layer, score, gate, history, duet, simulate):
         group.add(commands)
     parser.set_defaults(command=_nothing, options=list(commands.choices))
     for command in commands.choices.values():

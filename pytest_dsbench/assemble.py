@@ -9,6 +9,7 @@ from .anchors import measure as measure_anchors
 from .clock import Clock, Collect, collect
 from .clock.cpu import CpuClock
 from .hardware import detect, named
+from .hardware.device import capability
 from .hardware.device import device as find_device
 from .hardware.sheet import Hardware
 from .lock import device_lock
@@ -85,6 +86,7 @@ def _gpu(options: Options, collect: Collect, lock: bool) -> Rig:
         environment=environment.read("cuda"),
         clock=_cuda_clock(options, index, cache, nvml, collect) if options.timed else None,
         cache=cache,
+        capability=capability(device),
         budget=options.budget or (None, None),
         cold=options.cold,
         probe=lambda plan: side_stream_note(plan, index),

@@ -9,6 +9,7 @@ import torch
 from .check import Wrong
 from .operator import Unsupported
 from .rig import Rig
+from .sticky import lasting
 
 #: Code in which nobody looks for the cause of an error.
 _OWN = (Path(__file__).parent, Path(__file__).parent / "clock")
@@ -32,6 +33,7 @@ def blame(who: str, rig: Rig) -> Iterator[None]:
         raise Wrong(f"{who} {error}") from None
     except Exception as error:
         text = headline(error)
+        rig.lost = rig.lost or lasting(error)
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in text for words in _NO_MEMORY):
             rig.forget()
             title = rig.hardware.title

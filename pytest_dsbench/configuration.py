@@ -4,27 +4,31 @@ from pathlib import Path
 
 import pytest
 
-from .options import Options, parse_budget, parse_compare, parse_fuzz, parse_plan, parse_save, parse_share
+from .options import Options, parse_budget, parse_compare, parse_deadline, parse_fuzz, parse_plan, parse_save, parse_share
 from .shapes import bundled
 from .thresholds import thresholds
 
 
-def _shapes(path: Path) -> Path:
-    """A path of the ini file; the word `bundled` stands for the shapes of the package."""
-    return bundled() if path.name == "bundled" and not path.exists() else path
+def _shapes(path: Path) -> tuple[Path, ...]:
+    """A path of the ini file; the word `bundled` stands for the shapes and models of the package."""
+    return bundled() if path.name == "bundled" and not path.exists() else (path,)
 
 
 def options_of(config: pytest.Config) -> Options:
     """The options of a pytest configuration. Raises Mistake for what cannot be read."""
     given = config.getoption
     root = config.rootpath
-    shapes = tuple(_shapes(path) for path in config.getini("dsbench_shapes"))
-    shapes = shapes or ((root / "shapes",) if (root / "shapes").is_dir() else ())
+    shapes = tuple(one for path in config.getini("dsbench_shapes") for one in _shapes(path))
+    shapes = shapes or tuple(root / name for name in ("shapes", "models") if (root / name).is_dir())
     providers = given("dsbench_provider")
+    # Whoever looks into a case with a debugger takes his time.
+    debugged = given("usepdb", False) or given("trace", False)
+    deadline = parse_deadline(given("dsbench_deadline"))
     return Options(
         hw=given("dsbench_hw"),
         plan=parse_plan(given("dsbench_plan")),
         budget=parse_budget(given("dsbench_budget")),
+        deadline=None if debugged else deadline,
         providers=tuple(name.strip() for name in providers.split(",") if name.strip()) if providers else (),
         fuzz=parse_fuzz(given("dsbench_fuzz")),
         clock=given("dsbench_clock"),

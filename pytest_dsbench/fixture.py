@@ -8,23 +8,22 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from . import bridge, fuzz, handmade
+from .faults import paused
 from .gate.watch import Watch
 from .handmade import DEFAULT, Handmade
 from .jobs import Fuzz, Idle, Job
-from .measurement import OWN, Measurement, Planned, planned
+from .measurement import Measurement, Planned, planned
 from .operator import Inputs, New, Provider, Tolerance
 from .report.gate import failure
 from .rig import Rig
 from .runner import measure
+from .selection import bench_of, by_hand, place_of
 from .shapes import Broken
 from .trial import Subject
 from .work import Work
 
 #: Names under which a result travels in `item.user_properties`: to junit, and from xdist's workers to the controller.
 RECORD = "dsbench"
-#: What the first result of a process brings along: the run's header, and the node ids of what it is to produce.
-HEADER = "dsbench_run"
-PLAN = "dsbench_plan"
 #: What was measured to confirm a suspicion.
 CONFIRMATION = "dsbench_confirmation"
 
@@ -57,9 +56,9 @@ class Dsbench:
             case Idle(reason=reason):
                 pytest.skip(reason)
             case Fuzz(operator=operator, provider=provider, draws=draws):
-                self._keep(fuzz.measure(self._rig(), operator, provider, draws, self._where()))
+                self._keep(fuzz.measure(self._rig(), operator, provider, draws, place_of(self._item)))
             case Job(case=case, provider=Provider() as provider):
-                self._run(planned(case, provider.name, self._bench()), case.op, provider)
+                self._run(planned(case, provider.name, bench_of(self._item)), case.op, provider)
             case _:
                 pytest.fail(
                     "dsbench.measure() is for benches made by bench(Operator); a bench by hand calls dsbench(...)", pytrace=False
@@ -85,30 +84,8 @@ class Dsbench:
         self._calls += 1
         again = f"#{self._calls}" if self._calls > 1 else ""
         subject = Handmade(self._item.nodeid + again, inputs, launch, reference, work, tolerance, constants=constants)
-        case = self._planned_by_hand(again)
+        case = by_hand(self._item, again)
         return self._run(case, subject, handmade.provider(inplace))
-
-    def _planned_by_hand(self, again: str) -> Planned:
-        """The case of a bench by hand: its name, its parameters, its place."""
-        name, _, label = self._item.name.removeprefix("bench_").partition("[")
-        params = getattr(getattr(self._item, "callspec", None), "params", {})
-        return Planned(
-            operator=name,
-            dims={key: value for key, value in params.items() if isinstance(value, (int, float, str))},
-            label=label.removesuffix("]") + again,
-            tags=tuple(mark.name for mark in self._item.iter_markers() if mark.name != "parametrize"),
-            where=self._where(),
-            provider=OWN,
-            bench=self._bench(),
-        )
-
-    def _bench(self) -> str:
-        """`path::function` of the bench."""
-        return self._item.nodeid.partition("[")[0]
-
-    def _where(self) -> str:
-        path, line, _ = self._item.location
-        return f"{path}:{(line or 0) + 1}"
 
     def _run(self, case: Planned, subject: Subject, provider: Provider) -> Measurement:
         watch = self._watch()
@@ -122,7 +99,8 @@ class Dsbench:
 
     def _gate(self, watch: Watch, result: Measurement) -> None:
         """Holds the result against the baseline; the test fails where it got slower."""
-        verdict, confirmations = watch.see(result)
+        with paused(self._item.config):
+            verdict, confirmations = watch.see(result)
         self._item.user_properties += [(CONFIRMATION, msgspec.json.encode(one).decode()) for one in confirmations]
         if verdict is not None and watch.fails(verdict):
             pytest.fail(failure(verdict, watch.source), pytrace=False)

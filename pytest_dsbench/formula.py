@@ -1,11 +1,13 @@
-"""Formulas of shape files: `= hidden // _tp`, `= [256] * 130 + [17]`. Integers and lists of integers, nothing else.
+"""Formulas of shape files: `= hidden // _tp`, `= [256] * 130 + [17]`; conditions of limits: `1 <= tokens <= 16`.
 
-Python's own parser reads them; only the nodes named here are evaluated, so a formula can neither call, import nor loop.
+Integers and lists of integers, in conditions also words. Python's own parser reads them; only the nodes named here are
+evaluated, so neither can call, import or loop.
 """
 
 import ast
 import operator
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 from .mistake import Mistake, unknown
@@ -23,6 +25,16 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mult: operator.mul,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
+}
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda item, items: item in items,
+    ast.NotIn: lambda item, items: item not in items,
 }
 
 
@@ -47,10 +59,65 @@ def evaluate(text: str, scope: Mapping[str, object]) -> Value:
 
 
 def _parse(text: str) -> ast.expr:
+    return _tree(text, text.lstrip()[1:], "formula", "integers and names with + - * // % and brackets")
+
+
+def _tree(text: str, source: str, what: str, expected: str) -> ast.expr:
     try:
-        return ast.parse(text.lstrip()[1:].strip(), mode="eval").body
+        return ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise Mistake(f"formula {text!r} cannot be read; expected integers and names with + - * // % and brackets") from None
+        raise Mistake(f"{what} {text!r} cannot be read; expected {expected}") from None
+
+
+class Condition:
+    """A condition over dimensions, such as `1 <= tokens <= 16` or `dtype == "bf16" and hidden % 8 == 0`."""
+
+    def __init__(self, text: str) -> None:
+        """Raises Mistake where `text` is no condition."""
+        self.text = text
+        self._root = _tree(text, text, "condition", "a comparison of integers and names, such as 1 <= tokens <= 16")
+        if not isinstance(self._root, (ast.Compare, ast.BoolOp)):
+            raise Mistake(f"condition {text!r} compares nothing; expected such as 1 <= tokens <= 16")
+
+    @property
+    def names(self) -> list[str]:
+        """The names it uses, in the order of the text."""
+        found = [node for node in ast.walk(self._root) if isinstance(node, ast.Name)]
+        return list(dict.fromkeys(node.id for node in sorted(found, key=lambda node: (node.lineno, node.col_offset))))
+
+    def holds(self, scope: Mapping[str, object]) -> bool:
+        """Whether it is true over the names in `scope`. Raises Mistake, in one sentence, where it has no answer."""
+        return self._holds(self._root, scope)
+
+    def _holds(self, node: ast.expr, scope: Mapping[str, object]) -> bool:
+        match node:
+            case ast.BoolOp(op=ast.And(), values=parts):
+                return all(self._holds(part, scope) for part in parts)
+            case ast.BoolOp(values=parts):
+                return any(self._holds(part, scope) for part in parts)
+            case ast.Compare(left=left, ops=ops, comparators=others):
+                values = [self._side(side, scope) for side in (left, *others)]
+                return all(self._compare(op, a, b) for op, (a, b) in zip(ops, pairwise(values), strict=True))
+            case _:
+                raise Mistake(f"condition {self.text!r} uses {ast.unparse(node)!r}; expected comparisons joined by and, or")
+
+    def _side(self, node: ast.expr, scope: Mapping[str, object]) -> object:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return node.value
+        if isinstance(node, (ast.List, ast.Tuple)):
+            return [self._side(item, scope) for item in node.elts]
+        if isinstance(node, ast.Name) and isinstance(scope.get(node.id), (bool, str)):
+            return scope[node.id]
+        try:
+            return _value(node, self.text, scope)
+        except Mistake as error:
+            raise Mistake(str(error).replace("formula", "condition", 1)) from None
+
+    def _compare(self, op: ast.cmpop, left: object, right: object) -> bool:
+        try:
+            return bool(_COMPARISONS[type(op)](left, right))
+        except (KeyError, TypeError):
+            raise Mistake(f"condition {self.text!r} cannot compare {left!r} with {right!r}") from None
 
 
 def _value(node: ast.expr, text: str, scope: Mapping[str, object]) -> Value:

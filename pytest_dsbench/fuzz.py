@@ -11,7 +11,7 @@ from . import sweep
 from .check import Wrong
 from .dims import as_row, list_fields
 from .formula import is_formula
-from .measurement import Measurement, Planned
+from .measurement import Measurement, fuzzed
 from .mistake import Mistake
 from .operator import Operator, Provider, Unsupported
 from .rig import Rig
@@ -44,9 +44,7 @@ def measure(rig: Rig, operator: type[Operator], provider: Provider, draws: tuple
     """Checks a provider at `draws` = (count, seed) shapes of an operator; without a seed at others each time."""
     count = draws[0]
     seed = random.randrange(2**32) if draws[1] is None else draws[1]
-    case = Planned(
-        operator=operator.name, dims={}, label=f"fuzz {count},{seed}", tags=("fuzz",), where=where, provider=provider.name
-    )
+    case = fuzzed(operator.name, provider.name, f"fuzz {count},{seed}", where)
     found = Measurement(
         case=case, status="checked", packages=provider.packages(), hardware=rig.hardware.name, environment=rig.environment.key()
     )

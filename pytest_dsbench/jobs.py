@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .contracts import of
 from .hardware import named
 from .hardware.device import fp8_encoding
 from .mistake import Mistake, unknown
@@ -24,6 +25,12 @@ class Job:
     def id(self) -> str:
         """The name pytest shows in brackets."""
         return f"{self.case.label}-{self.provider.name}" if self.provider else self.case.label
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What -m and -k may name: the tags of the case, and the kernels that its provider calls."""
+        kernels = [one.kernel for one in of(self.case.op.name, self.provider.name)] if self.provider else []
+        return tuple(dict.fromkeys((*self.case.tags, *kernels)))
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Jobs:
 
         known = frozenset(everything())
         providers.load()
-        return cls(options, device, load(options.shapes or (bundled(),), options.root, _fp8(options)), {}, known)
+        return cls(options, device, load(options.shapes or bundled(), options.root, _fp8(options)), {}, known)
 
     def of(self, operator: type[Operator]) -> list[Job | Fuzz | Idle | Broken]:
         """Everything a bench of `operator` has to run, or to fail with."""
@@ -100,7 +107,8 @@ class Jobs:
         late = dict.fromkeys(self.options.root / one.path for one in self.shapes.broken if one.operator == name)
         found = load(late, self.options.root, _fp8(self.options))
         others = tuple(one for one in self.shapes.broken if one.operator != name)
-        self.shapes = Shapes(cases=self.shapes.cases + found.cases, broken=others + found.broken)
+        again = tuple(one for one in found.broken if one.operator == name)
+        self.shapes = Shapes(cases=self.shapes.cases + found.of(name), broken=others + again)
 
     def _wanted(self, operator: type[Operator]) -> list[Provider]:
         """The providers that were asked for, here or not: all that a plan needs to know."""

@@ -18,12 +18,15 @@ OWN = "own"
 #: What the note of a case begins with whose time is that of launches.
 FLOOR_BOUND = "floor-bound"
 
-#: Version of the lines of a run file. 1 had no `bench`, no verdicts, and no crashed or timed-out cases.
-VERSION = 2
+#: Version of the lines of a run file. 1 had no `bench`, no verdicts, and no crashed or timed-out cases; 2 had no cases that
+#: were not run.
+VERSION = 3
 #: Version of how a case is timed. Times of two versions are not compared.
 PROTOCOL = 1
 
-Status = Literal["passed", "failed", "skipped", "invalid", "checked", "noisy_host", "throttled", "crashed", "timed_out"]
+Status = Literal[
+    "passed", "failed", "skipped", "invalid", "checked", "noisy_host", "throttled", "crashed", "timed_out", "not_run"
+]
 
 
 class Correctness(Record):
@@ -85,6 +88,11 @@ def planned(case: Case, provider: str, bench: str = "") -> Planned:
     )
 
 
+def fuzzed(operator: str, provider: str, label: str, where: str) -> Planned:
+    """The Planned of drawn shapes of an operator."""
+    return Planned(operator=operator, dims={}, label=label, tags=("fuzz",), where=where, provider=provider)
+
+
 class Measurement(Record, tag_field="kind", tag="case"):
     """The outcome of one planned case."""
 
@@ -127,4 +135,4 @@ class Measurement(Record, tag_field="kind", tag="case"):
     @property
     def ok(self) -> bool:
         """False where the bench must fail."""
-        return self.status not in ("failed", "invalid", "crashed", "timed_out")
+        return self.status not in ("failed", "invalid", "crashed", "timed_out", "not_run")

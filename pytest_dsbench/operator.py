@@ -4,8 +4,8 @@ A new operator is one file with a subclass; a new provider of it is one decorate
 """
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, S
 
 import msgspec
 
+from .formula import Condition
 from .mistake import Mistake, unknown
 from .record import Record
 from .units import Dtype, nbytes
@@ -89,6 +90,12 @@ class New(Protocol):
     def quantised(self, shape: tuple[int, ...], dtype: Dtype, block: tuple[int, int]) -> "tuple[Tensor, Tensor]":
         """Independent normal values as fp8 codes, and one fp32 scale (largest magnitude / largest code) per rows x columns."""
 
+    def nvfp4(self, shape: tuple[int, ...], swizzled: bool = False) -> "tuple[Tensor, Tensor, Tensor]":
+        """Independent normal values as NVFP4: codes uint8 [..., columns / 2], e4m3 scales per 16 of a row, global scale fp32 [1].
+
+        Scales are [..., rows, columns / 16], or swizzled 128 x 4 and padded to whole tiles. A value is code * scale / global.
+        """
+
     def integers(self, shape: tuple[int, ...], dtype: Dtype, high: int, low: int = 0) -> "Tensor":
         """Independent integers in [low, high)."""
 
@@ -126,6 +133,10 @@ class Provider:
     opt_in: bool = False
     #: false where it is only checked, since its speed here says nothing, as in an interpreter
     timed: bool = True
+    #: what a case must keep to, and why: {"1 <= tokens <= 16": "one kernel per number of tokens"}; else it is skipped
+    limits: Mapping[str, str] = field(default_factory=dict)
+    #: GPU architectures it is built for, such as "sm_100" or "sm_90+"; none where nothing is known
+    arch: tuple[str, ...] = ()
 
     @property
     def where(self) -> str:
@@ -147,6 +158,17 @@ class Provider:
         """The installed distributions it needs, with their versions."""
         versions = {name: _version(name) for need in self.needs for name in need.split("|")}
         return {name: version for name, version in versions.items() if version is not None}
+
+
+def _check_limits(provider: str, limits: Mapping[str, str], archs: tuple[str, ...]) -> None:
+    try:
+        for text in limits:
+            Condition(text)
+    except Mistake as error:
+        raise Mistake(f"provider {provider!r}: {error}") from None
+    for arch in archs:
+        if not re.fullmatch(r"sm_\d{2,3}\+?", arch):
+            raise Mistake(f"provider {provider!r}: {arch!r} is no architecture; expected such as 'sm_90' or 'sm_90+'")
 
 
 @cache
@@ -246,12 +268,19 @@ class Operator(Record):
         inplace: tuple[str, ...] = (),
         opt_in: bool = False,
         timed: bool = True,
+        limits: Mapping[str, str] | None = None,
+        arch: str | tuple[str, ...] = (),
     ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
-        """Registers the decorated function as a provider: it takes (op, **inputs) and returns the launch."""
+        """Registers the decorated function as a provider: it takes (op, **inputs) and returns the launch.
+
+        Raises Mistake for a limit that cannot be read, or an architecture that is none.
+        """
+        archs = (arch,) if isinstance(arch, str) else arch
+        _check_limits(name, limits or {}, archs)
 
         def register(prepare: Callable[..., Launch]) -> Callable[..., Launch]:
             packages = (needs,) if isinstance(needs, str) else needs
-            made = Provider(name, prepare, packages, devices, inplace, opt_in, timed)
+            made = Provider(name, prepare, packages, devices, inplace, opt_in, timed, limits or {}, archs)
             known = cls.providers.get(name)
             if known is not None and known.prepare.__code__.co_filename != prepare.__code__.co_filename:
                 raise Mistake(f"provider {name!r} of {cls.name} is already defined at {known.where}")

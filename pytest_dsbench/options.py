@@ -6,7 +6,10 @@ from typing import Literal
 from .mistake import Mistake
 from .record import Record
 from .thresholds import Thresholds
-from .units import budget
+from .units import budget, duration
+
+#: Seconds that a case may take: compiling and tuning are part of it.
+DEADLINE = 600.0
 
 
 class Options(Record):
@@ -18,6 +21,8 @@ class Options(Record):
     plan: str | None = None
     #: seconds of T_SOL and bytes a case may need, None for no limit; None as a whole for the device's default
     budget: tuple[float | None, float | None] | None = None
+    #: seconds after which a case is killed; None for never
+    deadline: float | None = DEADLINE
     #: providers by name; empty for all that are not opt-in
     providers: tuple[str, ...] = ()
     #: dimension sets to draw for every operator, and the seed they are drawn with; None for a new one
@@ -85,6 +90,14 @@ def parse_budget(text: str | None) -> tuple[float | None, float | None] | None:
         return None if text is None else budget(text)
     except Mistake as error:
         raise Mistake(f"--dsbench-budget: {error}") from None
+
+
+def parse_deadline(text: str | None) -> float | None:
+    """The value of --dsbench-deadline. Raises Mistake naming the option."""
+    try:
+        return DEADLINE if text is None else duration(text)
+    except Mistake as error:
+        raise Mistake(f"--dsbench-deadline: {error}") from None
 
 
 def parse_fuzz(text: str | None) -> tuple[int, int | None]:

@@ -20,6 +20,7 @@ _OPTIONS = (
     "hw",
     "plan",
     "budget",
+    "deadline",
     "provider",
     "fuzz",
     "clock",
@@ -46,6 +47,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="time nothing; print every case's bytes, FLOP and T_SOL (and write FILE)",
     )
     group.addoption("--dsbench-budget", metavar="TIME,SIZE", help="skip cases over this T_SOL or memory (CPU default: 0.1s,1GiB)")
+    group.addoption(
+        "--dsbench-deadline",
+        metavar="TIME",
+        help="kill a case that takes longer, and its process with it: 60s, 10min, off (default: 10min; off with --pdb)",
+    )
     group.addoption(
         "--dsbench-provider", metavar="NAMES", help="comma-separated providers to run (default: all that are not opt-in)"
     )
@@ -87,7 +93,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--dsbench-summary", metavar="FILE", help="write the summary to FILE as markdown")
     parser.addini(
         "dsbench_shapes",
-        "shape files and folders; bundled: those of the package (default: shapes/ in the root folder, else bundled)",
+        "shape and model files, or folders; bundled: the package's (default: shapes/ and models/ in the root folder, else bundled)",
         type="paths",
     )
     parser.addini("dsbench_runs", "folder of run files (default: runs/ in the root folder)", default="runs")
@@ -109,11 +115,14 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         from .recorder import Recorder
 
-        config.pluginmanager.register(Recorder(config, lambda: session_of(config).options), "dsbench-recorder")
+        slots = None
         if getattr(config.option, "tx", None):
             from .workers import Slots
 
-            config.pluginmanager.register(Slots(), "dsbench-slots")
+            slots = Slots()
+            config.pluginmanager.register(slots, "dsbench-slots")
+        recorder = Recorder(config, lambda: session_of(config).options, lambda: slots.notes if slots else None)
+        config.pluginmanager.register(recorder, "dsbench-recorder")
     if not config.pluginmanager.hasplugin("benchmark"):
         config.pluginmanager.register(NoBenchmark(), "dsbench-no-benchmark")
 
@@ -122,6 +131,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Lets go of what the session held."""
     if _SESSION in config.stash:
         config.stash[_SESSION].resources.close()
+    if "pytest_dsbench.faults" in sys.modules:
+        sys.modules["pytest_dsbench.faults"].dismiss(config)
 
 
 _ADDED: pytest.StashKey[bool] = pytest.StashKey()
@@ -209,6 +220,34 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     if _SESSION in session.config.stash and not session.config.option.collectonly:
         return session.config.stash[_SESSION].show_plan(session)
     return None
+
+
+def _is_bench(item: pytest.Item) -> bool:
+    # Only where there is a session of ours is anything of it loaded.
+    return _SESSION in item.config.stash and item.config.stash[_SESSION].is_bench(item)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A bench that hangs or ends the process is told of by the guard."""
+    if not _is_bench(item):
+        return (yield)
+    with item.config.stash[_SESSION].guarded(item):
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Where one bench left the device unusable, no other begins."""
+    if _is_bench(item):
+        item.config.stash[_SESSION].check_device(item)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Before a bench is reported it is seen whether it left the device unusable."""
+    if _is_bench(item):
+        item.config.stash[_SESSION].look(item, call)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,8 +4,6 @@ import re
 
 #: Strings of all four kinds and comments: what stands in them is no syntax. Two more quotes may end a string of three.
 _OPAQUE = re.compile(r'"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*', re.DOTALL)
-_BLOCK = re.compile(r"^[ \t]*\[\[[ \t]*[\"']?case[\"']?[ \t]*\]\]", re.MULTILINE)
-_ARRAY = re.compile(r"^[ \t]*[\"']?case[\"']?[ \t]*=", re.MULTILINE)
 
 
 def key_line(text: str, key: str) -> int:
@@ -15,11 +13,12 @@ def key_line(text: str, key: str) -> int:
     return plain.count("\n", 0, found.start()) + 1 if found else 1
 
 
-def row_lines(text: str) -> list[int]:
+def row_lines(text: str, key: str = "case") -> list[int]:
     """The line on which the n-th row begins, be it a `[[case]]` block or an item of `case = [...]`."""
-    plain = _plain(text)
-    blocks = [plain.count("\n", 0, block.start()) + 1 for block in _BLOCK.finditer(plain)]
-    start = _ARRAY.search(plain)
+    plain, quoted = _plain(text), rf"[\"']?{key}[\"']?[ \t]*"
+    block, array = rf"^[ \t]*\[\[[ \t]*{quoted}\]\]", rf"^[ \t]*{quoted}="
+    blocks = [plain.count("\n", 0, found.start()) + 1 for found in re.finditer(block, plain, re.MULTILINE)]
+    start = re.search(array, plain, re.MULTILINE)
     if blocks or start is None:
         return blocks
     lines, depth, line = [], 0, plain.count("\n", 0, start.end()) + 1

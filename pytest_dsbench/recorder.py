@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
+    from .aftermath import Aftermath
     from .gate.finish import Finish
+    from .guard.client import Guard
     from .measurement import Measurement, Planned
     from .options import Options
     from .runs import Header, Writer
     from .verdict import Confirmation
 
-#: As in fixture.py, which is not loaded in a run without benches.
+#: As in fixture.py, faults.py and aftermath.py, which are not loaded in a run without benches.
 _RECORD, _HEADER, _PLAN, _CONFIRMATION = "dsbench", "dsbench_run", "dsbench_plan", "dsbench_confirmation"
+_CRASHED = "crashed while running"
+#: In the words of pytest-timeout.
+_TIMEOUT = r"\bTimeout \(?>"
+_OPENING = "opening"
 
 #: Why a run ends with an exit code of the gate although no test failed.
 _REASONS = {
@@ -29,60 +36,90 @@ _REASONS = {
 class Recorder:
     """Listens to reports; costs nothing until one of them carries a result of ours."""
 
-    def __init__(self, config: pytest.Config, options: Callable[[], Options]) -> None:
+    def __init__(
+        self, config: pytest.Config, options: Callable[[], Options], notes: Callable[[], Path | None] = lambda: None
+    ) -> None:
         self._config = config
         #: asked only when there is a run to write
         self._options = options
+        #: the folder where workers leave word of how they ended
+        self._notes = notes
         self._found: list[Measurement] = []
         self._confirmed: list[Confirmation] = []
         self._header: Header | None = None
         self._writer: Writer | None = None
-        #: by node id; the case, where it can be told beforehand
-        self._planned: dict[str, Planned | None] = {}
+        self._guard: Guard | None = None
+        self._aftermath: Aftermath | None = None
+        #: by node id
+        self._planned: dict[str, Planned] = {}
         #: how many lines of an item were taken: each of its reports carries all it has so far
         self._taken: dict[str, int] = {}
         self._recorded: set[str] = set()
+        #: node ids of planned cases that got a record without being run
+        self._not_run: tuple[str, ...] = ()
+        #: what stopped the run, where something did
+        self._stopped: str | None = None
+        self._by_hand = False
         self._finish: Finish | None = None
         self._remarks: list[str] = []
+
+    def begin(self, header: str, plan: str) -> None:
+        """Opens the run file, unless it is open: before the first case of this process, or with the first word of a worker."""
+        if self._writer is not None:
+            return
+        import msgspec
+
+        from .aftermath import Aftermath
+        from .faults import guard_of
+        from .measurement import Planned
+        from .runs import Header, Writer, keep_plan
+
+        self._header = msgspec.json.decode(header, type=Header)
+        self._planned = dict(msgspec.json.decode(plan, type=list[tuple[str, Planned]]))
+        self._aftermath = Aftermath(self._config, self._notes)
+        folder = self._options().runs
+        try:
+            self._writer = Writer(folder, self._header)
+            keep_plan(self._writer.path, self._planned)
+        except OSError as error:
+            raise pytest.UsageError(f"dsbench_runs: cannot write results to {folder}: {error.strerror}") from None
+        self._guard = guard_of(self._config)
+        if self._guard is not None:
+            self._guard.file(self._writer.path)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Appends results to the run file as soon as their case has ended."""
-        for name, value in report.user_properties:
-            if name == _HEADER and self._writer is None:
-                self._open(str(value))
-            elif name == _PLAN and not self._planned:
-                self._plan(str(value))
-        # They have arrived, and are too long for a junit file.
-        report.user_properties = [pair for pair in report.user_properties if pair[0] not in (_HEADER, _PLAN)]
+        told = {name: str(value) for name, value in report.user_properties}
+        if _HEADER in told:
+            self.begin(told[_HEADER], told[_PLAN])
+            # They have arrived, and are too long for a junit file.
+            report.user_properties = [pair for pair in report.user_properties if pair[0] not in (_HEADER, _PLAN)]
         lines = [(name, str(value)) for name, value in report.user_properties if name in (_RECORD, _CONFIRMATION)]
         for name, text in lines[self._taken.get(report.nodeid, 0) :]:
-            self._append(name, text)
-            self._recorded.add(report.nodeid)
+            self._append(report.nodeid, name, text)
+            self._has_record(report.nodeid)
         self._taken[report.nodeid] = max(len(lines), self._taken.get(report.nodeid, 0))
-        if report.failed and report.nodeid not in self._recorded:
+        if report.failed and _CRASHED in report.longreprtext:
+            self._begin_without_a_word()
+        if self._aftermath is not None:
+            self._aftermath.heard(report)
+        if not report.passed and report.nodeid in self._planned:
             self._ended(report)
 
-    def _open(self, text: str) -> None:
-        import msgspec
+    def _begin_without_a_word(self) -> None:
+        """Where a worker ended before its first report, its opening is found in the folder for notes."""
+        folder = self._notes()
+        if folder is not None and (folder / _OPENING).is_file():
+            header, plan = (folder / _OPENING).read_text(encoding="utf-8").splitlines()
+            self.begin(header, plan)
 
-        from .runs import Header, Writer
+    def _has_record(self, node: str) -> None:
+        self._recorded.add(node)
+        if self._guard is not None:
+            self._guard.done(node)
 
-        self._header = msgspec.json.decode(text, type=Header)
-        folder = self._options().runs
-        try:
-            self._writer = Writer(folder, self._header)
-        except OSError as error:
-            raise pytest.UsageError(f"dsbench_runs: cannot write results to {folder}: {error.strerror}") from None
-
-    def _plan(self, text: str) -> None:
-        import msgspec
-
-        from .measurement import Planned
-
-        self._planned = dict(msgspec.json.decode(text, type=list[tuple[str, Planned | None]]))
-
-    def _append(self, name: str, text: str) -> None:
+    def _append(self, node: str, name: str, text: str) -> None:
         import msgspec
 
         from .measurement import Measurement
@@ -91,48 +128,83 @@ class Recorder:
         assert self._writer is not None
         if name == _RECORD:
             result = msgspec.json.decode(text, type=Measurement)
-            self._found.append(result)
-            self._writer.append(result)
+            self._keep(result)
+            self._not_run += (node,) if result.status == "not_run" else ()
         else:
             confirmation = msgspec.json.decode(text, type=Confirmation)
             self._confirmed.append(confirmation)
             self._writer.append(confirmation)
 
+    def _keep(self, result: Measurement) -> None:
+        assert self._writer is not None
+        self._found.append(result)
+        self._writer.append(result)
+
     def _ended(self, report: pytest.TestReport) -> None:
-        """A planned case whose process ended, or that was stopped for its time, has a record all the same."""
-        case, text = self._planned.get(report.nodeid), report.longreprtext
-        if case is None or self._writer is None:
-            return
+        """A planned case that ended without a result has a record all the same."""
         from .measurement import Measurement, Status
 
-        statuses: dict[str, Status] = {"crashed while running": "crashed", "Timeout": "timed_out"}
-        for words, status in statuses.items():
-            # In the words of pytest-xdist, and of pytest-timeout.
-            if words in text:
-                line = next(line for line in text.splitlines() if words in line)
-                result = Measurement(case=case, status=status, reason=line.removeprefix("E").strip())
-                self._found.append(result)
-                self._writer.append(result)
-                self._recorded.add(report.nodeid)
-                return
+        assert self._aftermath is not None
+        text = report.longreprtext
+        if _CRASHED in text:
+            # In the words of pytest-xdist. Its record waits for the replay, and the guard knows of it until then.
+            found = self._aftermath.crashed(report, self._planned, report.nodeid in self._recorded)
+            if self._guard is not None:
+                self._guard.fault(found.node, found.status, found.reason)
+            return
+        if report.nodeid in self._recorded:
+            return
+        status: Status = "skipped" if report.skipped else "timed_out" if re.search(_TIMEOUT, text) else "failed"
+        self._keep(Measurement(case=self._planned[report.nodeid], status=status, reason=_reason(report)))
+        self._has_record(report.nodeid)
 
-    def _not_run(self) -> list[str]:
-        return [nodeid for nodeid in self._planned if nodeid not in self._recorded]
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Somebody stopped the run, or pytest-xdist did, for the same reasons as pytest itself."""
+        self._by_hand = excinfo.type is KeyboardInterrupt
+        self._stopped = "the run was interrupted" if self._by_hand else str(excinfo.value)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """The gate's last word, what is saved, and the last line of the run file."""
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
+        """The last records, when all workers are gone; the gate's last word, what is saved, the last line of the run file."""
+        try:
+            return (yield)
+        finally:
+            self._close(session)
+
+    def _close(self, session: pytest.Session) -> None:
         if self._writer is None or self._header is None:
             return
-        from .runs import End
+        from .runs import End, without_plan
 
+        self._complete(session)
         try:
             self._judge(session)
         finally:
-            not_run = tuple(self._not_run())
-            self._writer.append(End(planned=len(self._planned), produced=len(self._found), not_run=not_run))
+            self._writer.append(End(planned=len(self._planned), produced=len(self._found), not_run=self._not_run))
             self._writer.close()
+            without_plan(self._writer.path)
         self._write_summary()
+
+    def _complete(self, session: pytest.Session) -> None:
+        """Every planned case has a record."""
+        from .guard.closing import not_run
+
+        assert self._aftermath is not None
+        ended = self._aftermath.ended
+        if ended and not self._by_hand and (terminal := self._config.pluginmanager.getplugin("terminalreporter")):
+            cases = f"{len(ended)} case{'s' if len(ended) > 1 else ''}"
+            terminal.write_line(f"\ndsbench: replaying {cases} that ended a worker, each alone")
+        for node, result in self._aftermath.results(self._planned, self._options().deadline, not self._by_hand):
+            self._keep(result)
+            self._has_record(node)
+        stopped = self._stopped or str(session.shouldfail or session.shouldstop or "")
+        last = next(reversed(ended.values())).case.name if ended else None
+        reason = stopped or (f"{last} ended the last worker" if last else "the run ended before it was its turn")
+        left = not_run(self._planned, self._recorded, reason)
+        self._not_run += tuple(left)
+        for node, result in left.items():
+            self._keep(result)
+            self._has_record(node)
 
     def _judge(self, session: pytest.Session) -> None:
         options = self._options()
@@ -141,9 +213,8 @@ class Recorder:
         from .gate.finish import finish
         from .mistake import Mistake
 
-        left = [case for case in map(self._planned.get, self._not_run()) if case is not None]
         try:
-            self._finish = finish(self._found, self._covered(self._header), self._confirmed, left, options)
+            self._finish = finish(self._found, self._covered(self._header), self._confirmed, options)
         except Mistake as error:
             raise pytest.UsageError(str(error)) from None
         for verdict in self._finish.judged.verdicts:
@@ -155,9 +226,10 @@ class Recorder:
             self._remarks.append(f"exit code {code}: {_REASONS[code]}")
 
     def _covered(self, header: Header) -> Header:
-        """The header without benches by hand that were not reached: only they themselves could have named their cases."""
-        unnamed = [nodeid.partition("[")[0] for nodeid in self._not_run() if self._planned[nodeid] is None]
-        names = {bench.rpartition("::")[2].removeprefix("bench_") for bench in unnamed}
+        """The header without benches by hand that were not reached: only they themselves could have told of a second call."""
+        from .measurement import OWN
+
+        names = {one.case.operator for one in self._found if one.case.provider == OWN and one.work is None}
         coverage = header.coverage
         return header.replace(coverage=coverage.replace(partial=tuple(sorted({*coverage.partial, *names}))))
 
@@ -188,11 +260,18 @@ class Recorder:
             *finish_lines(self._finish, self._shown, verbose),
             *self_check_lines(self._confirmed, self._options().self_check),
         ]
-        if missing := self._not_run():
-            lines.append(f"{len(missing)} of {len(self._planned)} planned cases have no record; the first: {missing[0]}")
         for line in [*lines, *self._remarks, f"results: {self._shown(self._writer.path)}"]:
             terminalreporter.write_line(line)
 
     def _shown(self, path: Path) -> str:
         here = self._config.invocation_params.dir
         return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """The sentence of a report: why it was skipped, or what was raised."""
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    lines = (crash.message if crash is not None else report.longreprtext).strip().splitlines()
+    return lines[0].removeprefix("E  ").strip() if lines else f"{report.when} failed"

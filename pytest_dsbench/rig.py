@@ -11,6 +11,7 @@ from .anchors import measure as measure_anchors
 from .clock import Clock, Plan
 from .environment import Environment
 from .hardware.sheet import Hardware
+from .sticky import lasting
 from .trial import Content, Subject, content, edge_contents
 
 _ANCHOR_EVERY = 20
@@ -28,6 +29,8 @@ class Rig:
     clock: Clock | None
     #: bytes of the last-level cache that rotated buffers must exceed
     cache: float
+    #: compute capability of an NVIDIA GPU; None elsewhere
+    capability: tuple[int, int] | None = None
     #: most seconds of T_SOL and most bytes of memory a case may need; None is no limit
     budget: tuple[float | None, float | None] = (None, None)
     #: whether calls meet a cold cache, as the memory roofline assumes
@@ -41,6 +44,8 @@ class Rig:
     random: Random = field(default_factory=Random)
     #: what the rig holds while it lives, such as the lock on its GPU
     resources: ExitStack = field(default_factory=ExitStack)
+    #: what the device said when it was lost for this process; None while it can be used
+    lost: str | None = None
     _last: "tuple[str, Any] | None" = None
     _anchors: Anchors | None = None
     _since: int = 0
@@ -63,6 +68,17 @@ class Rig:
             self._last = (key, (both, edge_contents(subject, self.device, first)))
         found: tuple[list[Content], list[Content]] = self._last[1]
         return found
+
+    def alive(self) -> bool:
+        """Whether the device can still be used; waits for what was launched, whose errors come late."""
+        if self.lost is None and self.device == "cuda":
+            import torch
+
+            try:
+                torch.cuda.synchronize()
+            except RuntimeError as error:
+                self.lost = lasting(error) or str(error).strip().partition("\n")[0]
+        return self.lost is None
 
     def release(self) -> None:
         """Gives memory of the device back, for other processes that are to measure on it."""

@@ -12,10 +12,11 @@ from . import trial
 from .blame import blame
 from .check import Outputs, Wrong, compare, named, same
 from .clock import Buffers, Mode
+from .contracts import refusal
 from .judged import judged
 from .measurement import Measurement, Planned
 from .mistake import Mistake
-from .operator import Inputs, Launch, Provider, Unsupported
+from .operator import Inputs, Launch, Operator, Provider, Unsupported
 from .provenance import fallback, functions
 from .rig import Rig
 from .roofline import Bound, bound
@@ -71,8 +72,9 @@ def measure(
         found = found.replace(work=subject.work())
         limit = bound(subject.work(), rig.hardware)
         found = found.replace(bound=limit)
+        reason = _refused(rig, subject, provider)
         with blame(f"the definition of {case.operator}", rig):
-            reason = over_budget(rig, subject, limit)
+            reason = reason or over_budget(rig, subject, limit)
     except Mistake as error:
         return found.replace(reason=str(error)), []
     except Wrong as error:
@@ -85,6 +87,16 @@ def measure(
         return found.replace(status="skipped", reason=str(error)), []
     except Wrong as error:
         return found.replace(status="failed", reason=str(error)), []
+
+
+def _refused(rig: Rig, subject: Subject, provider: Provider) -> str | None:
+    """Why the kernel must not be launched for this case, from its contract alone; a bench by hand has none."""
+    if not isinstance(subject, Operator):
+        return None
+    try:
+        return refusal(subject, provider, rig.capability)
+    except Mistake as error:
+        raise Wrong(f"provider {provider.name!r}: {error}") from None
 
 
 def over_budget(rig: Rig, subject: Subject, limit: Bound) -> str | None:
@@ -143,6 +155,9 @@ def _contents(rig: Rig, subject: Subject, name: str) -> tuple[list[Content], lis
 
 def check(rig: Rig, subject: Subject, name: str, provider: Provider) -> Trial:
     """The correctness rounds alone. Raises Wrong with one sentence, or Unsupported."""
+    reason = _refused(rig, subject, provider)
+    if reason:
+        raise Unsupported(reason)
     contents, edges = _contents(rig, subject, name)
     with blame(f"provider {provider.name!r}", rig), torch.no_grad():
         return trial.run(subject, provider, contents, edges, rig.device, _peer(rig, subject, provider, contents))

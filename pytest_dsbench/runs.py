@@ -1,10 +1,13 @@
 """Run files: one JSON line for the run, one per case appended as the case ends, one when the run is over.
 
-A run whose process came to a sudden end lacks its last line and is as readable as any other; one that was interrupted has it,
-with what was not run.
+Every planned case has a line: one that was not run says why. While a run goes on its plan lies beside it, so that whoever
+ends it knows what was planned. A run whose process came to a sudden end is completed by its guard; where that was killed too,
+it lacks its last line and is as readable as any other.
 """
 
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,11 +16,14 @@ import msgspec
 
 from .environment import Environment
 from .hardware.sheet import Hardware
-from .measurement import VERSION, Measurement
+from .measurement import VERSION, Measurement, Planned
 from .mistake import Mistake
 from .record import Record, from_line, to_line
 from .thresholds import Thresholds
 from .verdict import Confirmation, Verdict
+
+#: Suffix of the plan of a run that goes on.
+_PLAN = ".plan"
 
 
 class Coverage(Record):
@@ -66,7 +72,7 @@ class End(Record, tag_field="kind", tag="end"):
     #: benches that were selected, and records there are
     planned: int
     produced: int
-    #: node ids of planned benches without a record
+    #: node ids of planned benches that were not run; each has a record that says why
     not_run: tuple[str, ...] = ()
 
 
@@ -115,6 +121,23 @@ def _create(folder: Path, stamp: str) -> tuple[Path, BinaryIO]:
         except FileExistsError:
             continue
     raise Mistake(f"{folder}: a thousand runs began at {stamp}")
+
+
+def keep_plan(path: Path, planned: Mapping[str, Planned]) -> None:
+    """Lays the plan of a run, cases by node id, beside its file."""
+    path.with_suffix(_PLAN).write_bytes(to_line(planned))
+
+
+def kept_plan(path: Path) -> dict[str, Planned] | None:
+    """The plan beside a run file, while there is one."""
+    plan = path.with_suffix(_PLAN)
+    return from_line(plan.read_bytes(), dict[str, Planned], str(plan)) if plan.is_file() else None
+
+
+def without_plan(path: Path) -> None:
+    """The run is over: its file says itself what was planned."""
+    with suppress(FileNotFoundError):
+        path.with_suffix(_PLAN).unlink()
 
 
 def timestamp() -> str:

@@ -6,11 +6,25 @@ from pathlib import Path
 import pytest
 
 from .jobs import Fuzz, Job
-from .measurement import Planned, planned
+from .measurement import OWN, Planned, fuzzed, planned
 from .operator import Provider
 from .operators import everything
 from .options import Options
 from .runs import Coverage
+
+
+def is_bench(item: pytest.Item) -> bool:
+    """Whether an item asks for the `dsbench` of this plugin; a suite may have a fixture of its own by that name."""
+    if "dsbench" not in getattr(item, "fixturenames", ()):
+        return False
+    # The innermost comes last, and may build upon the one before it.
+    known = getattr(item, "_fixtureinfo", None)
+    for one in reversed(known.name2fixturedefs.get("dsbench", ()) if known is not None else ()):
+        if one.func.__module__ == "pytest_dsbench.plugin":
+            return True
+        if "dsbench" not in one.argnames:
+            return False
+    return True
 
 
 def promises(item: pytest.Item) -> bool:
@@ -25,13 +39,41 @@ def operator_of(item: pytest.Item) -> str:
     return named.name if named is not None else item.name.removeprefix("bench_").partition("[")[0]
 
 
-def planned_case(item: pytest.Item) -> Planned | None:
-    """The case of a bench of a shape file; None for what only the bench itself can name."""
+def planned_case(item: pytest.Item) -> Planned:
+    """The case of a bench, as its first record will name it; of drawn shapes the seed is told by the record alone."""
     callspec = getattr(item, "callspec", None)
     match callspec.params.get("dsbench") if callspec is not None else None:
         case Job(case=case, provider=Provider(name=name)):
-            return planned(case, name, item.nodeid.partition("[")[0])
-    return None
+            return planned(case, name, bench_of(item))
+        case Fuzz(operator=operator, provider=provider, draws=draws):
+            return fuzzed(operator.name, provider.name, f"fuzz {draws[0]}", place_of(item))
+    return by_hand(item)
+
+
+def by_hand(item: pytest.Item, again: str = "") -> Planned:
+    """The case of a bench by hand: its name, its parameters, its place; `again` tells the second call from the first."""
+    name, _, label = item.name.removeprefix("bench_").partition("[")
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return Planned(
+        operator=name,
+        dims={key: value for key, value in params.items() if isinstance(value, (int, float, str))},
+        label=label.removesuffix("]") + again,
+        tags=tuple(mark.name for mark in item.iter_markers() if mark.name != "parametrize"),
+        where=place_of(item),
+        provider=OWN,
+        bench=bench_of(item),
+    )
+
+
+def bench_of(item: pytest.Item) -> str:
+    """`path::function` of the bench."""
+    return item.nodeid.partition("[")[0]
+
+
+def place_of(item: pytest.Item) -> str:
+    """`path:line` of the bench."""
+    path, line, _ = item.location
+    return f"{path}:{(line or 0) + 1}"
 
 
 def coverage(config: pytest.Config, options: Options, partial: Iterable[str]) -> Coverage:

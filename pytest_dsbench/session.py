@@ -1,7 +1,7 @@
 """One pytest session: options, jobs, and the rig; between pytest's hooks and what does the work."""
 
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,6 +10,7 @@ import pytest
 from . import workers
 from .broken import BrokenShapes
 from .configuration import options_of
+from .faults import Faults, open_run
 from .hardware import named
 from .hardware.device import has_gpu
 from .jobs import Fuzz, Job, Jobs
@@ -17,7 +18,7 @@ from .measurement import Planned
 from .mistake import Mistake
 from .operator import Operator
 from .options import Options
-from .selection import coverage, operator_of, planned_case, promises
+from .selection import coverage, is_bench, operator_of, planned_case, promises
 from .shapes import Broken
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from .gate.watch import Watch
     from .rig import Rig
     from .runs import Header
+
+#: As in fixture.py, which is loaded with the first bench.
+_RECORD = "dsbench"
 
 
 class Session:
@@ -39,13 +43,14 @@ class Session:
         self._opening_due = True
         self._head: Header | None = None
         #: node ids of the benches that were selected
-        self._planned: tuple[tuple[str, Planned | None], ...] = ()
+        self._planned: tuple[tuple[str, Planned], ...] = ()
         #: operators and benches of which a case was deselected
         self._partial: set[str] = set()
         self._watch: Watch | None = None
         #: what lasts until the session ends, such as the worktree of an old revision
         self.resources = ExitStack()
         self._marks: dict[str, pytest.MarkDecorator] = {}
+        self._faults = Faults(config, options.deadline)
 
     @classmethod
     def of(cls, config: pytest.Config) -> "Session":
@@ -58,6 +63,10 @@ class Session:
         except Mistake as error:
             raise pytest.UsageError(str(error)) from None
         return cls(config, options)
+
+    def is_bench(self, item: pytest.Item) -> bool:
+        """Whether an item is to be measured here."""
+        return not self.plans and is_bench(item)
 
     @property
     def plans(self) -> bool:
@@ -78,13 +87,13 @@ class Session:
             if isinstance(job, Broken):
                 found.append(pytest.param(job, id=f"{job.path}:{job.line}"))
             else:
-                tags = job.case.tags if isinstance(job, Job) else ("fuzz",) if isinstance(job, Fuzz) else ()
+                tags = job.tags if isinstance(job, Job) else ("fuzz",) if isinstance(job, Fuzz) else ()
                 found.append(pytest.param(job, id=job.id, marks=[self._mark(tag) for tag in tags]))
         return found
 
     def _mark(self, tag: str) -> pytest.MarkDecorator:
         if tag not in self._marks:
-            self.config.addinivalue_line("markers", f"{tag}: a tag in a shape file")
+            self.config.addinivalue_line("markers", f"{tag}: a tag of a shape file or a model, or a kernel under contract")
             self._marks[tag] = getattr(pytest.mark, tag)
         return self._marks[tag]
 
@@ -94,7 +103,7 @@ class Session:
 
     def ready(self, items: Iterable[pytest.Item], run: bool) -> None:
         """Checks what can be checked only now; for a run it also finds the device. Raises pytest.UsageError."""
-        benches = [item for item in items if "dsbench" in getattr(item, "fixturenames", ())]
+        benches = [item for item in items if is_bench(item)]
         try:
             if self._jobs is not None:
                 self._jobs.check_providers()
@@ -125,8 +134,6 @@ class Session:
         """The `dsbench` of one item."""
         from .fixture import Dsbench
 
-        # They travel with the report of the set-up: they are on the disk before the first case may end the process.
-        request.node.user_properties += self._opening()
         return Dsbench(request.node, benchmark, self.rig, self.watch, getattr(request, "param", None))
 
     def watch(self) -> "Watch | None":
@@ -139,18 +146,30 @@ class Session:
 
     def deselected(self, items: Iterable[pytest.Item]) -> None:
         """Notes what -k and the like left out."""
-        self._partial |= {operator_of(item) for item in items if "dsbench" in getattr(item, "fixturenames", ())}
+        self._partial |= {operator_of(item) for item in items if is_bench(item)}
 
-    def _opening(self) -> list[tuple[str, object]]:
-        """What the first result of this process brings along: the header of the run file, and what the run is to produce."""
-        from .fixture import HEADER, PLAN
+    @contextmanager
+    def guarded(self, item: pytest.Item) -> Iterator[None]:
+        """Set-up, call and tear-down of a bench; what it must leave behind is on the disk before it may end the process."""
+        # A run of nothing but idle benches leaves nothing behind; held against a baseline, it says what it misses.
+        if self._opening_due and (self._planned or self.options.gated):
+            self._opening_due = False
+            header, plan = (msgspec.json.encode(value).decode() for value in (self._header(), self._planned))
+            open_run(item, header, plan)
+        with self._faults.guarded(item):
+            yield
 
-        # A run of nothing but skipped benches leaves nothing behind; held against a baseline, it says what it misses.
-        if not self._opening_due or not (self._planned or self.options.gated):
-            return []
-        values = ((HEADER, self._header()), (PLAN, self._planned))
-        self._opening_due = False
-        return [(name, msgspec.json.encode(value).decode()) for name, value in values]
+    def check_device(self, item: pytest.Item) -> None:
+        """Before a bench touches anything: fails it where an earlier one left the device unusable."""
+        record = self._faults.refusal(item)
+        if record is not None:
+            item.user_properties.append((_RECORD, msgspec.json.encode(record).decode()))
+            pytest.fail(f"not run: {record.reason}", pytrace=False)
+
+    def look(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+        """After a phase of a bench: is the device still there?"""
+        error = call.excinfo.value if call.excinfo is not None else None
+        self._faults.look(item, error, self._rig if call.when == "call" else None)
 
     def _header(self) -> "Header":
         """The header of this run, made once: it says when the run began."""

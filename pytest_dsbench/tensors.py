@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .operator import Inputs, Operator, Recipe
+from .operators._nvfp4 import BLOCK, TILE, WHOLE, padded, quantise, swizzle
 from .units import Dtype
 
 _TORCH = {
@@ -156,6 +157,42 @@ class Maker:
             some.copy_((tiles / scale[:, None, :, None]).clamp_(-largest, largest).view(some.shape))
             flat_scales[start // height : (start + step) // height] = scale
         return codes, scales
+
+    def nvfp4(self, shape: tuple[int, ...], swizzled: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Independent normal values as NVFP4: codes uint8 [..., columns / 2], e4m3 scales per 16 of a row, global scale fp32 [1].
+
+        Scales are [..., rows, columns / 16], or swizzled 128 x 4 and padded to whole tiles. A value is code * scale / global.
+        """
+        *lead, rows, columns = shape
+        high, wide = padded(rows, columns // BLOCK) if swizzled else (rows, columns // BLOCK)
+        codes, scales = self._blank((*lead, rows, columns // 2), "uint8"), self._blank((*lead, high, wide), "fp8_e4m3")
+        whole = self._blank((1,), "fp32")
+        if self.device == "meta":
+            return codes, scales, whole
+        draw = torch.randn(self._count(shape), generator=self._generator, device=self.device)
+        whole.copy_(WHOLE / (draw.abs().max() * (1000 if self.recipe == "huge_channel" else 1)))
+        # Linear rows are all alike; those of a swizzled matrix are tiled by themselves.
+        matrices = (
+            zip(codes.flatten(0, -3), scales.flatten(0, -3), strict=True)
+            if swizzled and lead
+            else [(codes.flatten(0, -2), scales.flatten(0, -2))]
+        )
+        step, begun = max(1, _BLOCK // (TILE[0] * columns)) * TILE[0], 0
+        tape = draw.repeat(1 + -(-step * columns // draw.numel()))
+        for some_codes, some_scales in matrices:
+            for start in range(0, len(some_codes), step):
+                part = some_codes[start : start + step]
+                values = tape[begun % draw.numel() :][: len(part) * columns].view(-1, columns).clone()
+                begun += values.numel()
+                if self.recipe == "zeros":
+                    values.zero_()
+                elif self.recipe == "huge_channel":
+                    values[:, columns // 2] *= 1000
+                packed, its = quantise(values, whole)
+                part.copy_(packed)
+                its = swizzle(its) if swizzled else its
+                some_scales[start : start + len(its)] = its
+        return codes, scales, whole
 
     def integers(self, shape: tuple[int, ...], dtype: Dtype, high: int, low: int = 0) -> Tensor:
         """Independent integers in [low, high)."""

@@ -80,6 +80,22 @@ def budget(text: str) -> tuple[float | None, float | None]:
     return found.get("s"), found.get("B")
 
 
+_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?(ms|s|min|h)")
+
+
+def duration(text: str) -> float | None:
+    """Reads "60s", "1.5 min" or "2h" as seconds; "off" and "0" are None."""
+    if text.strip() in ("off", "0"):
+        return None
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise Mistake(f"{text!r} is not a time; expected one such as '60s', '10min' or '2h', or 'off'")
+    seconds = float(match[1]) * {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}[match[2]]
+    if seconds <= 0:
+        raise Mistake(f"{text!r} is not a time that a case could take; expected more than zero, or 'off'")
+    return seconds
+
+
 def check_unit(unit: str) -> None:
     """Raises Mistake unless `unit` is one a data sheet can rate."""
     if unit not in UNITS:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 from itertools import count
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any, NoReturn
 
 import pytest
 
+#: In a worker's input: the folder for notes.
+NOTES = "dsbench_notes"
 _SLOT = "dsbench_slot"
 _REFUSAL = "dsbench_refusal"
 
@@ -17,10 +22,20 @@ class Slots:
 
     def __init__(self) -> None:
         self._taken: dict[str, int] = {}
+        #: where workers leave word of why they end; None before there are any
+        self.notes: Path | None = None
+
+    def pytest_unconfigure(self) -> None:
+        """Everything was read."""
+        if self.notes is not None:
+            rmtree(self.notes, ignore_errors=True)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tells a new worker its number."""
+        """Tells a new worker its number, and the folder for notes."""
+        if self.notes is None:
+            self.notes = Path(mkdtemp(prefix="dsbench-notes-"))
+        node.workerinput[NOTES] = str(self.notes)
         slot = next(number for number in count() if number not in self._taken.values())
         self._taken[node.gateway.id] = slot
         node.workerinput[_SLOT] = slot

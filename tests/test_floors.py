@@ -15,12 +15,13 @@ FLOORS = [
     for floor in (
         "mistake record units formula stats segments",
         "work hardware roofline operator operators bench",
-        "dims positions sweep shapes plan thresholds options published",
+        "dims positions tables sweep case shapefile model modelfile shapes plan thresholds options published contracts",
         "nvml lock kernels environment anchors tensors deviation check measurement clock trial peaks provenance rig handmade"
-        " blame judged runner fuzz providers jobs assemble",
-        "verdict runs history score git duet gate simulate",
+        " sticky blame judged runner fuzz providers jobs assemble signatures doctor",
+        "verdict runs layers history score git duet gate simulate guard",
         "report",
-        "plugin session selection configuration fixture listing bridge recorder broken planning workers commands __main__",
+        "plugin session selection configuration fixture listing bridge recorder broken planning workers faults aftermath"
+        " replay replaying commands __main__",
     )
 ]
 #: The public names import from every floor, lazily; `plan.sheet` measures the CPU when it is asked to, and only then.

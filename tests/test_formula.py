@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_dsbench.formula import LIMIT, LONGEST, Value, evaluate, is_formula, names
+from pytest_dsbench.formula import LIMIT, LONGEST, Condition, Value, evaluate, is_formula, names
 from pytest_dsbench.mistake import Mistake
 
 SCOPE: dict[str, object] = {
@@ -150,3 +150,44 @@ def test_names() -> None:
 )
 def test_what_is_a_formula(value: object, expected: bool) -> None:
     assert is_formula(value) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1 <= tp <= 16", True),
+        ("1 <= tp < 8", False),
+        ("hidden % 128 == 0 and tp == 8", True),
+        ("tp == 7 or _heads == 3", True),
+        ("hidden // tp in (896, 1)", True),
+        ("hidden not in [7168]", False),
+        ("dtype == 'bf16'", True),
+        ("dtype in ('fp16', 'fp32')", False),
+        ("flag == flag", True),
+        ("-zero >= 0", True),
+    ],
+)
+def test_conditions(text: str, value: bool) -> None:
+    assert Condition(text).holds(SCOPE) is value
+
+
+def test_the_names_of_a_condition_come_in_its_order() -> None:
+    assert Condition("hidden % tp == 0 and _heads < hidden").names == ["hidden", "tp", "_heads"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("hidden", "condition 'hidden' compares nothing; expected such as 1 <= tokens <= 16"),
+        ("hidden <", "condition 'hidden <' cannot be read; expected a comparison of integers and names, such as"),
+        ("hidden < 'x'", "condition \"hidden < 'x'\" cannot compare 7168 with 'x'"),
+        ("hiden < 1", "condition 'hiden < 1': unknown name 'hiden'; did you mean 'hidden'?"),
+        ("len(hidden) < 1", "condition 'len(hidden) < 1' calls a function"),
+        ("tp is 8", "condition 'tp is 8' cannot compare 8 with 8"),
+        ("tp == 1 or hidden", "condition 'tp == 1 or hidden' uses 'hidden'; expected comparisons joined by and, or"),
+    ],
+)
+def test_conditions_that_have_no_answer_say_so(text: str, sentence: str) -> None:
+    with pytest.raises(Mistake) as raised:
+        Condition(text).holds(SCOPE)
+    assert str(raised.value).startswith(sentence)

@@ -186,6 +186,7 @@ def test_a_case_that_is_never_the_same_is_unstable() -> None:
         ("timed_out", "timed_out", 1),
         ("skipped", "not_run", 0),
         ("checked", "not_run", 0),
+        ("not_run", "not_run", 0),
     ],
 )
 def test_what_was_not_timed_says_why(status: str, outcome: str, code: int) -> None:

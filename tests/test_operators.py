@@ -21,7 +21,7 @@ from pytest_dsbench.tensors import make, torch_dtype
 from pytest_dsbench.units import nbytes
 
 ROOT = Path(__file__).parent.parent
-SHAPES = load([ROOT / "shapes"], ROOT)
+SHAPES = load([ROOT / "shapes", ROOT / "models"], ROOT)
 CASES = SHAPES.cases
 
 

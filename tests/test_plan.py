@@ -15,7 +15,7 @@ from pytest_dsbench.report.bounds import plan_lines
 from pytest_dsbench.roofline import bound
 from pytest_dsbench.shapes import bundled, load
 
-CASES = load([bundled()]).cases
+CASES = load(bundled()).cases
 H20 = named("h20")
 #: A device without fp8.
 OLD = Hardware(name="old", title="Old GPU", peak={"bf16": 1e12, "fp32": 1e11}, bandwidth=1e12, source="made up")

@@ -145,7 +145,7 @@ def test_a_run(tmp_path: Path) -> None:
     assert found == runs.Run(path=str(path), header=HEADER, measurements=measured, end=END, **said)
     kinds = [json.loads(line)["kind"] for line in path.read_text().splitlines()]
     assert kinds == ["run", "case", "confirmation", "case", "verdict", "end"]
-    assert {json.loads(line)["v"] for line in path.read_text().splitlines()} == {2}
+    assert {json.loads(line)["v"] for line in path.read_text().splitlines()} == {3}
 
 
 def fields(record: Record) -> dict[str, Any]:
@@ -207,13 +207,25 @@ def test_bad_lines_stop_no_good_ones(tmp_path: Path) -> None:
 def test_a_newer_version(tmp_path: Path) -> None:
     path = written(tmp_path, MEASUREMENT)
     lines = path.read_bytes().splitlines()
-    newer = json.dumps({"v": 3, "kind": "case", "surprise": True}).encode()
+    newer = json.dumps({"v": 4, "kind": "case", "surprise": True}).encode()
     path.write_bytes(b"\n".join([lines[0], newer, lines[1]]))
     found = read(path)
     assert found.measurements == (MEASUREMENT,)
     assert found.complaints == (
-        f"{path}:2: format version 3 is newer than 2, the newest this version reads; update pytest-dsbench",
+        f"{path}:2: format version 4 is newer than 3, the newest this version reads; update pytest-dsbench",
     )
+
+
+def test_the_version_before() -> None:
+    """A real file of version 2: a worker crashed, and the run was interrupted."""
+    found = read(Path(__file__).parent / "data" / "run_v2.jsonl")
+    assert found.complaints == () and found.header is not None and found.end is not None
+    assert [(one.v, one.case.label, one.status) for one in found.measurements] == [
+        (2, "rows16", "checked"),
+        (2, "rows16", "crashed"),
+        (2, "rows64", "crashed"),
+    ]
+    assert found.end.not_run == ("bench_doubled.py::bench_doubled[rows64-good]",)
 
 
 def test_an_older_version() -> None:
@@ -254,7 +266,7 @@ def test_timestamps_name_files() -> None:
 
 
 def test_every_bundled_case_can_be_planned_and_stored(tmp_path: Path) -> None:
-    cases = load([bundled()]).cases
+    cases = load(bundled()).cases
     lines = [Measurement(case=planned(case, "torch"), status="skipped", work=case.op.work()) for case in cases]
     assert read(written(tmp_path, *lines)).measurements == tuple(lines)
     first = lines[0].case
@@ -263,7 +275,8 @@ def test_every_bundled_case_can_be_planned_and_stored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "status", ["passed", "failed", "skipped", "invalid", "checked", "noisy_host", "throttled", "crashed", "timed_out"]
+    "status",
+    ["passed", "failed", "skipped", "invalid", "checked", "noisy_host", "throttled", "crashed", "timed_out", "not_run"],
 )
 def test_which_statuses_fail_a_bench(status: Any) -> None:
-    assert MEASUREMENT.replace(status=status).ok == (status not in ("failed", "invalid", "crashed", "timed_out"))
+    assert MEASUREMENT.replace(status=status).ok == (status not in ("failed", "invalid", "crashed", "timed_out", "not_run"))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dsbench import operator, shapes
+from pytest_dsbench import operator, shapefile
 from pytest_dsbench.dims import describe, list_fields, read_dims
 from pytest_dsbench.mistake import Mistake
 from pytest_dsbench.operator import Dim, Operator
@@ -22,7 +22,7 @@ from pytest_dsbench.work import Work
 Read = Callable[..., Shapes]
 RMS = find("rms_norm")
 ATTENTION = find("attention_forward")
-ALL = load([bundled()])
+ALL = load(bundled())
 
 
 @pytest.fixture
@@ -274,7 +274,7 @@ def test_files_and_folders(tmp_path: Path) -> None:
 
 
 def test_a_sweep_that_explodes_is_refused_before_it_is_made(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shapes, "MOST_CASES", 6)
+    monkeypatch.setattr(shapefile, "MOST_CASES", 6)
     fine = "{ tokens = [1, 2, 3, 4], hidden = 2 }"
     found = read(rows(f"{fine},\n{{ tokens = [5, 6, 7], hidden = 2 }},\n{{ tokens = [5, 6], hidden = 2 }}"))
     assert only(found).sentence == "the sweep explodes: 7 cases in this file; at most 6 are allowed"

@@ -20,15 +20,22 @@ NEUTRAL: dict[str, tuple[str, ...]] = {
     "block_scaled_mm": ("group_n", "group_k"),
     "chunk_delta_rule_output": ("chunk",),
     "chunk_gated_delta_rule_state": ("chunk", "states"),
+    "concat_mla_k": ("v_dim",),
+    "fp4_block_scale_moe": ("groups", "kept_groups", "scaling"),
     "fp8_blockscale_fused_moe": ("group",),
     "fused_qkv_rope": ("base", "rope_dim"),
     "gated_delta_rule_update": ("states",),
+    "mla_rope_quantize_fp8": ("max_positions", "quant_scale_q", "quant_scale_kv"),
     "moe_align_block_size": ("block_size",),
+    "moe_fused_gate": ("kept_groups", "scaling"),
     "moe_sum_reduce": ("scale",),
     "mrope": ("head_dim",),
     "paged_attention_decode": ("page_size",),
+    "paged_mla_decode": ("page_size", "nope_dim"),
     "per_token_group_quant_fp8": ("group",),
+    "prepare_moe_input": ("hidden", "intermediate"),
     "reshape_and_cache": ("page_size",),
+    "rope_inplace": ("max_positions",),
     "topk_filter": ("top_k",),
     "unified_attention": ("page_size",),
 }
@@ -38,16 +45,21 @@ AT_TIMES = {(name, "experts") for name in ("fused_moe", "fp8_blockscale_fused_mo
 BATCH = {
     "attention_forward": "seq_lens",
     "block_scaled_mm": "m",
+    "bmm_fp8": "batch",
     "chunk_delta_rule_output": "batch",
     "chunk_gated_delta_rule_state": "batch",
     "gated_delta_rule_update": "batch",
     "gated_rms_norm": "rows",
+    "matmul": "m",
     "mla_decode_attention": "kv_lens",
+    "mla_ragged_prefill": "q_lens",
     "paged_attention_decode": "kv_lens",
+    "paged_mla_decode": "kv_lens",
+    "scaled_fp4_mm": "m",
     "unified_attention": "q_lens",
 }
 #: Two batches may meet the same experts, whose weights move once, and fill their blocks better together.
-ROUTED = ("fused_moe", "fp8_blockscale_fused_moe", "moe_align_block_size")
+ROUTED = ("fused_moe", "fp4_block_scale_moe", "fp4_group_mm", "fp8_blockscale_fused_moe", "moe_align_block_size")
 
 each = pytest.mark.parametrize("operator", OURS, ids=lambda cls: cls.name)
 quick = settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck), derandomize=True)

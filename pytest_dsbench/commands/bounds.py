@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
     roofline.add_argument("--hw", default=None, metavar="NAMES", help="comma-separated sheets or .toml files (default: all)")
     roofline.set_defaults(command=_roofline)
 
-    shapes = commands.add_parser("shapes", help="the cases of the shape files")
+    shapes = commands.add_parser("shapes", help="the cases of the shape files and models")
     shapes.add_argument("operator", nargs="?", help="one operator's cases only")
     shapes.add_argument("--path", action="append", type=Path, help="shape files or folders (default: those of the package)")
     shapes.set_defaults(command=_shapes)
@@ -68,7 +68,7 @@ def _roofline(given: argparse.Namespace) -> list[str]:
 def _shapes(given: argparse.Namespace) -> Iterator[str]:
     if given.operator:
         find(given.operator)
-    found = load(given.path or [bundled()], Path.cwd())
+    found = load(given.path or bundled(), Path.cwd())
     cases = [case for case in found.cases if given.operator in (None, case.op.name)]
     rows = [[one.op.name, one.label, ",".join(one.tags) or "-", one.provenance.framework or "-", one.where] for one in cases]
     yield from table(["operator", "case", "tags", "from", "where"], rows, left=5)

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
 def _score(given: argparse.Namespace) -> list[str]:
     if given.published == (given.run is not None):
         raise Mistake("score: expected a run file or --published, such as `dsbench score runs/20261121T101031Z-h200.jsonl`")
-    known = load([bundled()]).cases
+    known = load(bundled()).cases
     if given.published:
         return published_lines(known, measured=named("xpu_a"), other=named("h20"))
     run = runs.read(given.run)

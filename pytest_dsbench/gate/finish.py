@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..measurement import Measurement, Planned
+from ..measurement import Measurement
 from ..options import Options
 from ..record import Record
 from ..runs import Header
@@ -36,14 +36,13 @@ def finish(
     measurements: Sequence[Measurement],
     header: Header,
     confirmations: Sequence[Confirmation],
-    left: Sequence[Planned],
     options: Options,
 ) -> Finish:
-    """Judges a run that is over and saves it where that was asked for; `left` are planned cases that were not reached.
+    """Judges a run that is over and saves it where that was asked for.
 
     Raises Mistake; then nothing was written.
     """
-    found = [*tonight(measurements, header), *(Tonight(case=case, status="skipped", reason=_UNREACHED) for case in left)]
+    found = tonight(measurements, header)
     judged = judge(found, header, confirmations, reference(options, header.hardware.name), options.limits)
     if options.save is None:
         return Finish(judged=judged)
@@ -52,9 +51,6 @@ def finish(
     own = judge(found, header, confirmations, stored, options.limits) if options.compare else judged
     taken, written = save(found, header, own, stored, options.baselines, options.limits, options.save)
     return Finish(judged=judged, taken=taken, written=written)
-
-
-_UNREACHED = "the run ended before it was its turn"
 
 
 def judge(

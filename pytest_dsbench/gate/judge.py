@@ -23,6 +23,7 @@ _UNTIMED: dict[str, Outcome] = {
     "throttled": "throttled",
     "skipped": "not_run",
     "checked": "not_run",
+    "not_run": "not_run",
 }
 #: What a duet may say; with anything else a suspect stays one.
 _DUETS: dict[str, Outcome] = {

@@ -72,6 +72,14 @@ def visible_gpus(dev: Path = Path("/dev"), environ: Mapping[str, str] = os.envir
     return tuple(takewhile(lambda word: word and word != "-1", words))
 
 
+def capability(device: Device) -> tuple[int, int] | None:
+    """The compute capability of an NVIDIA GPU as numbers; None for others, whose stacks mean something else by theirs."""
+    if device.vendor != "nvidia" or device.capability is None:
+        return None
+    major, _, minor = device.capability.partition(".")
+    return int(major), int(minor)
+
+
 def fp8_encoding(nodes: Path = Path("/sys/class/kfd/kfd/topology/nodes")) -> Fp8Dtype:
     """How the GPU here encodes fp8 e4m3, without loading torch: CDNA3 (gfx940 to gfx942) in AMD's way, all others as the OCP."""
     for properties in nodes.glob("*/properties"):

@@ -16,16 +16,17 @@ _CHUNK = 2**23
 _COMPARED = 2**20
 
 
-def attend(q: "Tensor", k: "Tensor", v: "Tensor", causal: bool = False) -> "Tensor":
-    """softmax(q k^T / sqrt(head_dim)) v in fp32, over whole rows of scores, some queries at a time.
+def attend(q: "Tensor", k: "Tensor", v: "Tensor", causal: bool = False, scale: float | None = None) -> "Tensor":
+    """softmax(scale q k^T) v in fp32, over whole rows of scores, some queries at a time.
 
     q [queries, q_heads, head_dim], k [keys, kv_heads, head_dim], v [keys, kv_heads, columns], result [queries, q_heads,
-    columns]. Where `causal`, the queries are the last tokens of the sequence: the last one sees every key.
+    columns]; scale is 1 / sqrt(head_dim) unless given. Where `causal`, the queries are the last tokens of the sequence: the
+    last one sees every key.
     """
     import torch
 
     (queries, q_heads, head_dim), (length, kv_heads, columns) = q.shape, v.shape
-    group = q_heads // kv_heads
+    group, factor = q_heads // kv_heads, head_dim**-0.5 if scale is None else scale
     keys, values = k.float().permute(1, 2, 0), v.float().transpose(0, 1)
     out = torch.empty((queries, q_heads, columns), dtype=torch.float32, device=q.device)
     step = max(1, _CHUNK // (q_heads * length))
@@ -34,7 +35,7 @@ def attend(q: "Tensor", k: "Tensor", v: "Tensor", causal: bool = False) -> "Tens
         # Keys that the last of these queries sees; the ones before it see fewer.
         seen = length - queries + last if causal else length
         # All heads that share keys go into one product, [kv_heads, group * queries, seen].
-        some = q[first:last].float().mul(head_dim**-0.5).view(-1, kv_heads, group, head_dim).permute(1, 2, 0, 3)
+        some = q[first:last].float().mul(factor).view(-1, kv_heads, group, head_dim).permute(1, 2, 0, 3)
         scores = some.reshape(kv_heads, -1, head_dim) @ keys[..., :seen]
         if causal:
             own = torch.arange(seen - (last - first), seen, device=q.device).repeat(group)
@@ -42,6 +43,12 @@ def attend(q: "Tensor", k: "Tensor", v: "Tensor", causal: bool = False) -> "Tens
         mixed = scores.softmax(-1) @ values[:, :seen]
         out[first:last] = mixed.view(kv_heads, group, -1, columns).permute(2, 0, 1, 3).reshape(-1, q_heads, columns)
     return out
+
+
+def visible(queries: int, keys: int, causal: bool) -> int:
+    """Pairs of a query and a key that it sees; where `causal`, the queries are the last tokens of their sequence."""
+    # Of the last square of scores, those above the diagonal are not needed.
+    return queries * keys - (queries * (queries - 1) // 2 if causal else 0)
 
 
 def rounding(dtype: FloatDtype, bf16: float) -> Tolerance:

@@ -24,14 +24,18 @@ def pool(lengths: tuple[int, ...], page_size: int) -> int:
     return pages + max(4, pages // 8)
 
 
-def block_table(new: New, lengths: tuple[int, ...], page_size: int) -> "Tensor":
-    """int32 [sequences, most pages of one]: distinct pages of the pool in random order; entries past the last page hold 0."""
+def block_table(new: New, lengths: tuple[int, ...], page_size: int, multiple: int = 1) -> "Tensor":
+    """int32 [sequences, most pages of one]: distinct pages of the pool in random order; entries past the last page hold 0.
+
+    Its width is rounded up to a multiple of `multiple`.
+    """
     import torch
 
     pages = [filled(length, page_size) for length in lengths]
-    table = new.integers((len(pages), max(pages)), "int32", 1)  # below 1: zeros
+    width = -(-max(pages) // multiple) * multiple
+    table = new.integers((len(pages), width), "int32", 1)  # below 1: zeros
     owned = new.permutation(sum(pages), "int32", of=pool(lengths, page_size))
-    taken = torch.arange(max(pages), device=table.device) < torch.tensor(pages, device=table.device)[:, None]
+    taken = torch.arange(width, device=table.device) < torch.tensor(pages, device=table.device)[:, None]
     return table.masked_scatter_(taken, owned)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..operator import Dim, Inputs, New, Operator, Ragged, Spec, Tolerance
 from ..units import FloatDtype, matrix_unit, nbytes
 from ..work import Work
-from ._attention import attend, rounding, row_flaw
+from ._attention import attend, rounding, row_flaw, visible
 from ._paged import block_table, dense, filled, pool, used
 
 if TYPE_CHECKING:
@@ -86,10 +86,8 @@ class UnifiedAttention(Operator):
     def work(self) -> Work:
         """Read q, keys, values, bounds, lengths and pages, write out; two products: 4 D FLOP per query head and key it sees."""
         tensor = self.tokens * nbytes(self.dtype, self.q_heads * self.head_dim)
-        # Of the last q x q scores, those above the diagonal are not needed.
-        hidden = sum(queries * (queries - 1) // 2 for queries in self.q_lens) if self.causal else 0
         pairs = [(queries, keys) for queries, keys in zip(self.q_lens, self.keys, strict=True) if queries]
-        scores = sum(queries * keys for queries, keys in pairs) - hidden
+        scores = sum(visible(queries, keys, self.causal) for queries, keys in pairs)
         seen = tuple(keys for _, keys in pairs)
         indices = 2 * len(self.q_lens) + 1 + used(seen, self.page_size)
         return Work(

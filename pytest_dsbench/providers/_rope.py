@@ -3,6 +3,7 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ..operators._rope import cos_sin
 from ..operators.fused_qkv_rope import _POSITIONS, FusedQkvRope
 
 if TYPE_CHECKING:
@@ -19,9 +20,7 @@ def angles(op: FusedQkvRope, device: "torch.device") -> "Tensor":
 def _table(rope_dim: int, base: float, device: "torch.device") -> "Tensor":
     import torch
 
-    steps = torch.arange(0, rope_dim, 2, dtype=torch.float64, device=device) / rope_dim
-    turns = torch.arange(_POSITIONS, device=device)[:, None] * base**-steps
-    return torch.cat([turns.cos(), turns.sin()], -1).float()
+    return cos_sin(torch.arange(_POSITIONS, device=device), rope_dim, base)
 
 
 def heads_of(op: FusedQkvRope, qkv: "Tensor") -> tuple["Tensor", "Tensor", "Tensor"]:

@@ -22,8 +22,9 @@ def summary_lines(
     self_check: float,
 ) -> list[str]:
     """What regressed and improved, the score, every operator, the environment."""
-    failed = [one for one in found if not one.ok]
-    lines = [f"## dsbench: {_headword(failed, finish)}", "", headline(header.hardware), ""]
+    failed = [one for one in found if not one.ok and one.status != "not_run"]
+    left = sum(one.status == "not_run" for one in found)
+    lines = [f"## dsbench: {_headword(failed, left, finish)}", "", headline(header.hardware), ""]
     if failed:
         lines += [*(f"- **{one.status}** {one.case.where}: {one.case.name}: {one.reason}" for one in failed), ""]
     if finish is not None:
@@ -39,10 +40,11 @@ def summary_lines(
     return lines + _environment(header, _changed(finish))
 
 
-def _headword(failed: Sequence[Measurement], finish: Finish | None) -> str:
+def _headword(failed: Sequence[Measurement], left: int, finish: Finish | None) -> str:
     judged = finish.judged if finish else None
     counts = {
         "failed": len(failed),
+        "not run": left,
         "regressed": judged.count("regressed") if judged else 0,
         "missing": judged.count("missing") if judged else 0,
         "improved": judged.count("improved") if judged else 0,

@@ -14,6 +14,7 @@ from .score import total_line
 from .table import table
 
 _UNGATED = ("noisy_host", "throttled")
+_ENDED = ("crashed", "timed_out")
 
 
 def summary_lines(found: Sequence[Measurement], header: Header, verbose: bool) -> list[str]:
@@ -24,7 +25,7 @@ def summary_lines(found: Sequence[Measurement], header: Header, verbose: bool) -
     lines += table(*operator_table(found), left=2, last_left=True)
     if scored := score_lines(found):
         lines += ["", *scored]
-    said = [*remarks(found), *_absent(header.absent), *header.notes]
+    said = [*_ended(found), *remarks(found), *_absent(header.absent), *header.notes]
     if said:
         lines += ["", *said]
     return [*lines, "", *_ran(found)] if any(one.ran for one in found) else lines
@@ -42,9 +43,11 @@ def operator_table(found: Sequence[Measurement]) -> tuple[list[str], list[list[s
     head = ["operator", "provider", "share", "pass", "fail", "skip", "median", "worst", "T", "T_SOL", "regime", "worst case"]
     rows = []
     for (operator, provider), group in _groups(found).items():
-        failed = sum(not one.ok for one in group)
+        left = sum(one.status == "not_run" for one in group)
+        failed = sum(not one.ok for one in group) - left
         skipped = sum(one.status == "skipped" for one in group)
-        counts = [f"{len(group) - failed - skipped}", f"{failed}", f"{skipped}"]
+        # What was not run is in none of these: it is told below, with its reason.
+        counts = [f"{len(group) - left - failed - skipped}", f"{failed}", f"{skipped}"]
         weight = group[0].case.importance
         rows.append([operator, provider, "-" if weight is None else show_share(weight), *counts, *_worst(group)])
     return head, rows
@@ -87,7 +90,14 @@ def remarks(found: Sequence[Measurement]) -> list[str]:
     ungated = Counter(f"{one.status.replace('_', ' ')}: {_general(one.reason or '')}" for one in found if one.status in _UNGATED)
     lines = [f"{_cases_of(count)}: {note}" for note, count in notes.most_common()]
     lines += [f"{_cases_of(count)}: {reason}" for reason, count in ungated.most_common()]
-    return lines + [f"{_cases_of(count)} skipped: {reason}" for reason, count in skips.most_common()]
+    lines += [f"{_cases_of(count)} skipped: {reason}" for reason, count in skips.most_common()]
+    left = Counter(one.reason or "no reason" for one in found if one.status == "not_run")
+    return lines + [f"{_cases_of(count)} not run: {reason}" for reason, count in left.most_common()]
+
+
+def _ended(found: Sequence[Measurement]) -> list[str]:
+    """Each case that took its process with it, or was killed for its time, and how."""
+    return [f"{one.case.name} {one.reason}" for one in found if one.status in _ENDED]
 
 
 def _absent(sentences: Sequence[str]) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import numerics
+from . import Library, numerics
 from .flashinfer import HERE
 
 
@@ -29,15 +29,16 @@ class BatchPrefillWithRaggedKVCacheWrapper(_Wrapper):
         num_kv_heads: int,
         head_dim_qk: int,
         *,
+        head_dim_vo: int | None = None,
         causal: bool = False,
         q_data_type: Any = "float16",
         kv_data_type: Any = None,
     ) -> None:
         self.queries, self.keys, self.causal = _lengths(qo_indptr), _lengths(kv_indptr), causal
-        self.dtypes = q_data_type, kv_data_type
+        self.dtypes, self.columns = (q_data_type, kv_data_type), (head_dim_qk, head_dim_vo or head_dim_qk)
 
     def run(self, q: Tensor, k: Tensor, v: Tensor, *, out: Tensor | None = None, enable_pdl: bool | None = None) -> Tensor:
-        assert out is not None and self.dtypes == (q.dtype, k.dtype)
+        assert out is not None and self.dtypes == (q.dtype, k.dtype) and self.columns == (k.shape[-1], v.shape[-1])
         pieces = zip(q.split(self.queries), k.split(self.keys), v.split(self.keys), strict=True)
         return out.copy_(torch.cat([numerics.attention(*piece, causal=self.causal) for piece in pieces]))
 
@@ -99,10 +100,16 @@ class BatchDecodeWithPagedKVCacheWrapper(BatchPrefillWithPagedKVCacheWrapper):
         super().plan(ones, indptr, indices, last_page_len, *heads, head_dim, page_size, **types)
 
 
-@HERE.methods("flashinfer.mla", "flashinfer/mla/_core.py", __init__=("__init__",), plan=("_plan_impl", "plan"), run=("run",))
+@Library(("flashinfer_python-0.7*",)).methods(
+    "flashinfer.mla", "flashinfer/mla/_batch_mla/_wrapper.py", __init__=("__init__",), plan=("plan",), run=("run",)
+)
+@Library(("flashinfer_python-0.6*",)).methods(
+    "flashinfer.mla", "flashinfer/mla/_core.py", __init__=("__init__",), plan=("plan",), run=("run",)
+)
 class BatchMLAPagedAttentionWrapper:
-    def __init__(self, float_workspace_buffer: Tensor) -> None:
-        pass
+    def __init__(self, float_workspace_buffer: Tensor, *, backend: str = "auto") -> None:
+        """What is chosen automatically may read a copy of the pages' ids; fa2 and fa3 read the tensor that they are given."""
+        self.copies = backend not in ("fa2", "fa3")
 
     def plan(
         self,
@@ -119,17 +126,19 @@ class BatchMLAPagedAttentionWrapper:
         q_data_type: torch.dtype,
         kv_data_type: torch.dtype,
     ) -> None:
-        assert (head_dim_ckv, head_dim_kpe) == (512, 64) and set(_lengths(qo_indptr)) == {1} and not causal
-        self.pages, self.ids, self.keys, self.scale = _lengths(kv_indptr), kv_indices, kv_len_arr.tolist(), sm_scale
+        assert (head_dim_ckv, head_dim_kpe) == (512, 64)
+        self.queries, self.causal = _lengths(qo_indptr), causal
+        self.pages, self.keys, self.scale = _lengths(kv_indptr), kv_len_arr.tolist(), sm_scale
+        self.ids = kv_indices.clone() if self.copies else kv_indices
         self.dtypes, self.page_size = (q_data_type, kv_data_type), page_size
 
     def run(self, q_nope: Tensor, q_pe: Tensor, ckv_cache: Tensor, kpe_cache: Tensor, out: Tensor | None = None) -> Tensor:
         assert out is not None and self.dtypes == (q_nope.dtype, ckv_cache.dtype) and ckv_cache.shape[1] == self.page_size
         done = []
-        for row, (pages, length) in enumerate(zip(self.ids.split(self.pages), self.keys, strict=True)):
+        queries = torch.cat([q_nope, q_pe], -1).split(self.queries)
+        for q, pages, length in zip(queries, self.ids.split(self.pages), self.keys, strict=True):
             latent, rope = (cache[pages.long()].flatten(0, 1)[:length, None] for cache in (ckv_cache, kpe_cache))
-            q = torch.cat([q_nope[row : row + 1], q_pe[row : row + 1]], -1)
-            done.append(numerics.attention(q, torch.cat([latent, rope], -1), latent, scale=self.scale))
+            done.append(numerics.attention(q, torch.cat([latent, rope], -1), latent, self.causal, self.scale))
         return out.copy_(torch.cat(done))
 
 

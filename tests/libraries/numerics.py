@@ -33,6 +33,15 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([left * c - right * s, right * c + left * s, x[..., 2 * pairs :].to(cos.dtype)], -1).to(x.dtype)
 
 
+def turned(heads: Tensor, table: Tensor, neox: bool) -> Tensor:
+    """fp32: heads [tokens, heads, dim] by the row of each token, cosines and then sines; in pairs by complex multiplication."""
+    cos, sin = table.chunk(2, -1)
+    if neox:
+        return rotated(heads.float(), cos, sin)
+    pairs = torch.view_as_complex(heads.float().unflatten(-1, (-1, 2)).contiguous())
+    return torch.view_as_real(pairs * torch.complex(cos, sin)[:, None]).flatten(-2)
+
+
 def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False, scale: float | None = None) -> Tensor:
     """One sequence: q [queries, heads, dim], k and v [keys, kv_heads, dim]; the mask is aligned at the bottom right."""
     ratio = q.shape[1] // k.shape[1]
@@ -73,11 +82,34 @@ def fill(out: Tensor, values: Sequence[int], rest: int) -> None:
     out[: len(values)] = torch.tensor(values, dtype=out.dtype)
 
 
-def route(weights: Tensor, ids: Tensor, gating: Tensor, renormalize: bool) -> None:
-    assert weights.dtype == torch.float32 and ids.dtype == torch.int32 and not renormalize
-    probability, chosen = gating.float().softmax(-1).topk(ids.shape[1])
-    weights.copy_(probability)
+def route(weights: Tensor, ids: Tensor, gating: Tensor, renormalize: bool, bias: Tensor | None = None) -> None:
+    """The bias shifts the logits, so that the weights know of it."""
+    assert weights.dtype == torch.float32 and ids.dtype == torch.int32
+    logits = gating.float() if bias is None else gating.float() + bias
+    probability, chosen = logits.softmax(-1).topk(ids.shape[1])
+    weights.copy_(probability / probability.sum(-1, keepdim=True) if renormalize else probability)
     ids.copy_(chosen)
+
+
+def gate(logits: Tensor, bias: Tensor, groups: int, kept: int, top_k: int, scaling: float) -> tuple[Tensor, Tensor]:
+    """DeepSeek-V3's router row by row, in the dtype of the logits but for the fp32 shares; its choice last to first."""
+    weights, ids = torch.empty(len(logits), top_k), torch.empty(len(logits), top_k, dtype=torch.int32)
+    for token, row in enumerate(logits.float().sigmoid().to(logits.dtype)):
+        choice = row + bias
+        parts = [part.sort(descending=True).values for part in choice.split(len(row) // groups)]
+        totals = [float(sum(part[:2])) for part in parts]
+        stay = sorted(range(groups), key=lambda group: -totals[group])[:kept]
+        able = [expert for expert in range(len(row)) if expert // (len(row) // groups) in stay]
+        best = sorted(able, key=lambda expert: -float(choice[expert]))[:top_k][::-1]
+        ids[token] = torch.tensor(best)
+        weights[token] = row[best].float() / row[best].float().sum() * scaling
+    return weights, ids
+
+
+def by_columns(rows: Tensor, columns: Tensor) -> Tensor:
+    """rows columns, fp32: the second is read column by column, whatever its strides say."""
+    strides = (*columns.stride()[:-2], 1, columns.shape[-2])
+    return (rows.double() @ columns.as_strided(columns.shape, strides).double()).float()
 
 
 def experts(x: Tensor, w1: Tensor, w2: Tensor, weights: Tensor, ids: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from torch import Tensor
 from . import Library, numerics
 
 _HERE = Library(("sgl_kernel", "sglang_kernel"))
+#: Until 0.4.4.
+_BEFORE = Library(("sgl_kernel", "sglang_kernel-0.4.[0-4]"))
 _HERE.value("sgl_kernel", "__version__", "0.3.21")
 
 
@@ -61,7 +63,7 @@ def causal_conv1d_fwd(
     x.copy_(total * total.sigmoid())
 
 
-@_HERE.operation("sgl_kernel")
+@_BEFORE.operation("sgl_kernel")
 def fp8_blockwise_scaled_mm(mat_a: Tensor, mat_b: Tensor, scales_a: Tensor, scales_b: Tensor, out_dtype: torch.dtype) -> Tensor:
     """mat_b [k, n] and both scales column by column."""
     assert mat_a.stride(1) == mat_b.stride(0) == 1
@@ -139,8 +141,16 @@ def flash_mla_with_kvcache(
 
 
 @_HERE.function("sgl_kernel", "sgl_kernel/moe.py")
-def topk_softmax(topk_weights: Tensor, topk_ids: Tensor, gating_output: Tensor, renormalize: bool = False) -> None:
-    numerics.route(topk_weights, topk_ids, gating_output, renormalize)
+def topk_softmax(
+    topk_weights: Tensor,
+    topk_ids: Tensor,
+    gating_output: Tensor,
+    renormalize: bool = False,
+    moe_softcapping: float = 0.0,
+    correction_bias: Tensor | None = None,
+) -> None:
+    assert not moe_softcapping and (correction_bias is None or correction_bias.dtype == torch.float32)
+    numerics.route(topk_weights, topk_ids, gating_output, renormalize, correction_bias)
 
 
 @_HERE.function("sgl_kernel", "sgl_kernel/moe.py")

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
+from time import monotonic, sleep
 
 import pytest
 import torch  # by name only: a run in this process must not be the first to load it, for pytester unloads what a run has loaded
@@ -136,6 +137,14 @@ class Project:
     def records(self) -> list[Measurement]:
         """The results in the one run file there is."""
         return list(self.read().measurements)
+
+    def complete(self) -> runs.Run:
+        """The one run file there is, once the guard of a process that is gone has completed it."""
+        end = monotonic() + 30
+        while self.read().end is None:
+            assert monotonic() < end, "nobody completes the run file"
+            sleep(0.05)
+        return self.read()
 
     def read(self) -> runs.Run:
         """The one run file there is; every line of it has to be good."""

@@ -46,9 +46,9 @@ def test_the_end_of_the_process_in_the_very_first_case(project: Project) -> None
     bench = project.doubled().path / "bench_doubled.py"
     bench.write_text(bench.read_text().replace("return lambda: x * 2", "__import__('os')._exit(7)"))
     assert project.spawn("--dsbench-compare").code == 7
-    run = project.read()
+    run = project.complete()
     assert run.header is not None and (run.header.hardware.name, run.header.coverage.paths) == ("cpu", ("",))
-    assert (run.measurements, run.end) == ((), None)
+    assert [one.status for one in run.measurements] == ["crashed", "not_run", "not_run"]
 
 
 def test_old_and_new_side_by_side(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,19 @@ def test_a_bad_budget(project: Project, budget: str, sentence: str) -> None:
     refused(project.run(f"--dsbench-budget={budget}"), f"--dsbench-budget: {sentence}")
 
 
+@pytest.mark.parametrize(
+    ("deadline", "sentence"),
+    [
+        ("soon", "'soon' is not a time; expected one such as '60s', '10min' or '2h', or 'off'"),
+        ("60", "'60' is not a time; expected one such as '60s', '10min' or '2h', or 'off'"),
+        ("-1s", "'-1s' is not a time; expected one such as '60s', '10min' or '2h', or 'off'"),
+        ("0s", "'0s' is not a time that a case could take; expected more than zero, or 'off'"),
+    ],
+)
+def test_a_bad_deadline(project: Project, deadline: str, sentence: str) -> None:
+    refused(project.run(f"--dsbench-deadline={deadline}"), f"--dsbench-deadline: {sentence}")
+
+
 def test_a_unit_the_device_lacks(project: Project) -> None:
     project.file("bench_mm.py", 'from pytest_dsbench import bench\n\nbench_mm = bench("block_scaled_mm")\n')
     project.file("shapes/mm.toml", 'operator = "block_scaled_mm"\ncase = [{ m = 8, n = 128, k = 128 }]\n')

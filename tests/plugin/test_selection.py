@@ -100,6 +100,20 @@ def test_a_plan_for_a_named_gpu_imports_no_torch(project: Project) -> None:
     assert "torch was not imported" in found.lines
 
 
+def test_a_fixture_of_the_same_name_is_let_alone(project: Project) -> None:
+    project.file("conftest.py", "import pytest\n\n@pytest.fixture\ndef dsbench():\n    return 5\n")
+    project.file("test_one.py", "def test_one(dsbench):\n    assert dsbench == 5\n")
+    assert project.run().counts == {"passed": 1}
+    assert not (project.path / "runs").exists()
+
+
+def test_a_fixture_that_builds_upon_it_is_a_bench(project: Project) -> None:
+    project.file("conftest.py", "import pytest\n\n@pytest.fixture\ndef dsbench(dsbench):\n    return dsbench\n")
+    project.file("bench_one.py", "import pytest\n\ndef bench_one(dsbench):\n    pytest.skip('today')\n")
+    assert project.run().counts == {"skipped": 1}
+    assert [(one.case.name, one.status) for one in project.records()] == [("one own", "skipped")]
+
+
 def test_an_unrelated_run_imports_nothing_of_ours(project: Project) -> None:
     project.file("test_one.py", "def test_one():\n    pass\n")
     loaded = "{name for name in sys.modules if name.startswith('pytest_dsbench.')}"

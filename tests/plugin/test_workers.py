@@ -112,6 +112,10 @@ def test_a_worker_that_replaces_another_takes_its_place() -> None:
     late = node("gw3")
     slots.pytest_configure_node(late)
     assert [one.workerinput["dsbench_slot"] for one in (*nodes, late)] == [0, 1, 2, 1]
+    notes = {one.workerinput["dsbench_notes"] for one in (*nodes, late)}
+    assert notes == {str(slots.notes)} and slots.notes is not None and slots.notes.is_dir()
+    slots.pytest_unconfigure()
+    assert not slots.notes.exists()
 
 
 def test_a_refusal_ends_the_run() -> None:

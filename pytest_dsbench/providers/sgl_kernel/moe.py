@@ -12,8 +12,6 @@ from . import NEEDS
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Experts that one block of its sorting kernel counts.
-_MOST = 1024
 #: Integers that it writes at a time.
 _AT_ONCE = 4
 #: From so many tokens on it sums bf16 16 columns at a time, wherever 8 divide a row.
@@ -41,7 +39,6 @@ def _moe_align_block_size(op: MoeAlignBlockSize, topk_ids: "Tensor") -> Launch:
     from sgl_kernel import moe_align_block_size
 
     buckets, ids = op.experts + 1, topk_ids.numel()
-    only(buckets <= _MOST, f"sgl_kernel's moe_align_block_size takes fewer than {_MOST} experts, not {op.experts}")
     most = ids + buckets * (op.block_size - 1) if ids >= buckets else ids * op.block_size
     order = topk_ids.new_empty(-(-most // _AT_ONCE) * _AT_ONCE)
     owners, count = topk_ids.new_empty(-(-most // op.block_size)), topk_ids.new_empty(1)

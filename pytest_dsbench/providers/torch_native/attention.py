@@ -1,7 +1,7 @@
 """Attention without pages."""
 
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ...operator import Launch
 from ...operators.attention_forward import AttentionForward
@@ -44,13 +44,26 @@ def _mla_decode_attention(op: MlaDecodeAttention, q: "Tensor", kv_cache: "Tensor
         latent = kv_cache[first : first + length * len(some)].view(len(some), length, op.width)
         batches.append((q[some[0] : some[-1] + 1], latent))
         first += length * len(some)
-    attend = _in_two_products if q.is_cuda and _wide_scores(q) else _fused
+    attend, scale = latent_attention(q), op.width**-0.5
 
     def launch() -> "Tensor":
-        outs = [attend(query, latent, op.kv_lora_rank) for query, latent in batches]
+        outs = [attend(query, latent, op.kv_lora_rank, scale) for query, latent in batches]
         return outs[0] if len(outs) == 1 else torch.cat(outs)
 
     return launch
+
+
+class _Attend(Protocol):
+    def __call__(self, query: "Tensor", latent: "Tensor", rank: int, scale: float, mask: "Tensor | None" = None) -> "Tensor":
+        """query [sequences, rows, columns], latent [sequences, length, columns], result [sequences, rows, rank].
+
+        Rows are heads, or tokens and their heads; mask [rows, length] says which keys a row sees.
+        """
+
+
+def latent_attention(q: "Tensor") -> _Attend:
+    """The faster way to attend to a latent cache on the device of q."""
+    return _in_two_products if q.is_cuda and _wide_scores(q) else _fused
 
 
 def _wide_scores(q: "Tensor") -> bool:
@@ -60,22 +73,21 @@ def _wide_scores(q: "Tensor") -> bool:
     return q.dtype.itemsize == 2 and hasattr(torch.ops.aten.bmm, "dtype")
 
 
-def _in_two_products(query: "Tensor", latent: "Tensor", rank: int) -> "Tensor":
-    """query [sequences, heads, columns], latent [sequences, length, columns], result [sequences, heads, rank].
-
-    On CUDA no flash kernel has heads this wide, and the one that does splits neither heads nor lengths.
-    """
+def _in_two_products(query: "Tensor", latent: "Tensor", rank: int, scale: float, mask: "Tensor | None" = None) -> "Tensor":
+    """On CUDA no flash kernel has heads this wide, and the one that does splits neither heads nor lengths."""
     import torch
 
     scores = torch.bmm(query, latent.transpose(1, 2), out_dtype=torch.float32)
-    shares = scores.mul_(query.shape[-1] ** -0.5).softmax(-1)
+    if mask is not None:
+        scores.masked_fill_(mask.logical_not(), float("-inf"))
+    shares = scores.mul_(scale).softmax(-1)
     return torch.bmm(shares.to(query.dtype), latent[..., :rank])
 
 
-def _fused(query: "Tensor", latent: "Tensor", rank: int) -> "Tensor":
-    """The same, with heads as so many queries of one head; the columns past `rank` are dropped, since keys and values must be
+def _fused(query: "Tensor", latent: "Tensor", rank: int, scale: float, mask: "Tensor | None" = None) -> "Tensor":
+    """The same, with rows as so many queries of one head; the columns past `rank` are dropped, since keys and values must be
     equally wide for the fused kernel of a CPU."""
     from torch.nn.functional import scaled_dot_product_attention
 
     keys = latent[:, None]
-    return scaled_dot_product_attention(query[:, None], keys, keys)[:, 0, :, :rank]
+    return scaled_dot_product_attention(query[:, None], keys, keys, attn_mask=mask, scale=scale)[:, 0, :, :rank]

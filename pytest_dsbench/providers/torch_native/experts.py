@@ -84,7 +84,7 @@ def grouped(
         act = _gated(grouped_mm(hidden_states[order // op.top_k], w1.mT, offs=ends))
         given = hidden_states.new_empty((len(order), op.hidden))
         given[order] = grouped_mm(act, w2.mT, offs=ends)
-        return _weighted(given, topk_weights)
+        return weighted(given, topk_weights)
 
     return launch
 
@@ -109,7 +109,7 @@ def _one_by_one(
                 places = order[start:end]
                 given[places] = mlp(expert, places // op.top_k)
                 start = end
-        return _weighted(given, topk_weights)
+        return weighted(given, topk_weights)
 
     return launch
 
@@ -121,7 +121,7 @@ def _gated(gate_up: "Tensor") -> "Tensor":
     return silu(gate) * up
 
 
-def _weighted(given: "Tensor", topk_weights: "Tensor") -> "Tensor":
+def weighted(given: "Tensor", topk_weights: "Tensor") -> "Tensor":
     """sum over j of topk_weights[t, j] * given[t * top_k + j], accumulated in fp32 by the product."""
     rows = topk_weights[:, None].to(given.dtype)
     return (rows @ given.view(len(rows), -1, given.shape[-1])).squeeze(1)

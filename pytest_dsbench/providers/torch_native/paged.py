@@ -76,14 +76,15 @@ def _after_context(queries: int, keys: int, near: "Tensor") -> "Tensor":
 
 
 def _attend(q: "Tensor", k: "Tensor", v: "Tensor", causal: bool = False, mask: "Tensor | None" = None) -> "Tensor":
-    """q [sequences, queries, q_heads, head_dim] over k, v [sequences, kv_heads, keys, head_dim]; shaped as q."""
+    """q [sequences, queries, q_heads, head_dim] over k, v [sequences, kv_heads, keys, head_dim]; shaped as q,
+    with the columns of v."""
     from torch.nn.functional import scaled_dot_product_attention
 
     sequences, queries, q_heads, head_dim = q.shape
     if queries == 1:
         # All heads that share keys as so many queries: the keys are then read once.
         shared = q.view(sequences, k.shape[1], -1, head_dim)
-        return scaled_dot_product_attention(shared, k, v).reshape(q.shape)
+        return scaled_dot_product_attention(shared, k, v).reshape(*q.shape[:-1], v.shape[-1])
     out = scaled_dot_product_attention(
         q.transpose(1, 2), k, v, attn_mask=mask, is_causal=causal and mask is None, enable_gqa=q_heads > k.shape[1]
     )

@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def turned(x: "Tensor", cos: "Tensor", sin: "Tensor") -> "Tensor":
-    """x [tokens, heads, head_dim], half-split, by the angles of each token: cos, sin fp32 [tokens, 1, pairs]."""
+def turned(x: "Tensor", cos: "Tensor", sin: "Tensor", neox: bool = True) -> "Tensor":
+    """x [tokens, heads, head_dim], half-split or in pairs, by the angles of each token: cos, sin fp32 [tokens, 1, pairs]."""
     import torch
 
     pairs = cos.shape[-1]
     # A 16-bit value times an fp32 one is an fp32 product.
-    low, high = x[..., :pairs], x[..., pairs : 2 * pairs]
+    low, high = (x[..., :pairs], x[..., pairs : 2 * pairs]) if neox else (x[..., 0 : 2 * pairs : 2], x[..., 1 : 2 * pairs : 2])
     halves = [(low * cos - high * sin).to(x.dtype), (high * cos + low * sin).to(x.dtype)]
+    if not neox:
+        halves = [torch.stack(halves, -1).flatten(-2)]
     return torch.cat([*halves, x[..., 2 * pairs :]] if x.shape[-1] > 2 * pairs else halves, -1)
 
 
