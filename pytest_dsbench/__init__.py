@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .bench import bench
     from .hardware import Hardware
-    from .operator import EXACT, Dim, Inputs, Launch, Lengths, New, Operator, Provider, Ragged, Spec, Tolerance, Unsupported
+    from .operator import EXACT, Dim, Inputs, Lengths, New, Operator, Ragged, Spec, Tolerance
     from .operators import find
+    from .provider import Launch, Provider, Unsupported
     from .roofline import Bound, bound
     from .shapes import Case, load
     from .units import Dtype, nbytes
@@ -44,8 +45,9 @@ __all__ = [
 _HOMES = {
     "bench": "bench",
     "hardware": "Hardware",
-    "operator": "EXACT Dim Inputs Launch Lengths New Operator Provider Ragged Spec Tolerance Unsupported",
+    "operator": "EXACT Dim Inputs Lengths New Operator Ragged Spec Tolerance",
     "operators": "find",
+    "provider": "Launch Provider Unsupported",
     "roofline": "Bound bound",
     "shapes": "Case load",
     "units": "Dtype nbytes",

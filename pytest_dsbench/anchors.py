@@ -7,7 +7,7 @@ from subprocess import CalledProcessError
 from time import perf_counter
 from typing import Any
 
-from .operator import Launch
+from .provider import Launch
 from .record import Record
 
 _now = perf_counter

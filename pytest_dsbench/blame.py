@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from .check import Wrong
-from .operator import Unsupported
+from .provider import Unsupported
 from .rig import Rig
 from .sticky import lasting
 

@@ -13,7 +13,8 @@ from .gate.watch import Watch
 from .handmade import DEFAULT, Handmade
 from .jobs import Fuzz, Idle, Job
 from .measurement import Measurement, Planned, planned
-from .operator import Inputs, New, Provider, Tolerance
+from .operator import Inputs, New, Tolerance
+from .provider import Provider
 from .report.gate import failure
 from .rig import Rig
 from .runner import measure

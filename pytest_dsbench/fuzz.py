@@ -13,7 +13,8 @@ from .dims import as_row, list_fields
 from .formula import is_formula
 from .measurement import Measurement, fuzzed
 from .mistake import Mistake
-from .operator import Operator, Provider, Unsupported
+from .operator import Operator
+from .provider import Provider, Unsupported
 from .rig import Rig
 from .runner import check
 from .units import DTYPES

@@ -6,7 +6,8 @@ from typing import Any, cast
 
 from .check import Outputs, Wrong
 from .measurement import OWN
-from .operator import Inputs, Launch, New, Provider, Recipe, Spec, Tolerance
+from .operator import Inputs, New, Recipe, Spec, Tolerance
+from .provider import Launch, Provider
 from .tensors import Maker, our_dtype
 from .units import Dtype
 from .work import Work

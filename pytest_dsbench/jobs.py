@@ -6,9 +6,10 @@ from .contracts import of
 from .hardware import named
 from .hardware.device import fp8_encoding
 from .mistake import Mistake, unknown
-from .operator import Operator, Provider
+from .operator import Operator
 from .operators import everything
 from .options import Options
+from .provider import Provider
 from .shapes import Broken, Case, Shapes, bundled, load
 from .units import Fp8Dtype
 

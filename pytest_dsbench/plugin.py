@@ -93,7 +93,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--dsbench-summary", metavar="FILE", help="write the summary to FILE as markdown")
     parser.addini(
         "dsbench_shapes",
-        "shape and model files, or folders; bundled: the package's (default: shapes/ and models/ in the root folder, else bundled)",
+        "shape and model files, or folders; bundled: the package's (default: shapes/ and models/ in the root, else bundled)",
         type="paths",
     )
     parser.addini("dsbench_runs", "folder of run files (default: runs/ in the root folder)", default="runs")

@@ -4,7 +4,7 @@ from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
-from .operator import Launch, Provider
+from .provider import Launch, Provider
 
 #: Dispatched operations that allocate, view or convert: they are part of any launch and say nothing about who computed.
 _PLUMBING = (

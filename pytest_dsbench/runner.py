@@ -16,8 +16,9 @@ from .contracts import refusal
 from .judged import judged
 from .measurement import Measurement, Planned
 from .mistake import Mistake
-from .operator import Inputs, Launch, Operator, Provider, Unsupported
+from .operator import Inputs, Operator
 from .provenance import fallback, functions
+from .provider import Launch, Provider, Unsupported
 from .rig import Rig
 from .roofline import Bound, bound
 from .tensors import Guarded, Maker

@@ -7,9 +7,9 @@ import pytest
 
 from .jobs import Fuzz, Job
 from .measurement import OWN, Planned, fuzzed, planned
-from .operator import Provider
 from .operators import everything
 from .options import Options
+from .provider import Provider
 from .runs import Coverage
 
 

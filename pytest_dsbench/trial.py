@@ -14,7 +14,8 @@ from torch import Tensor
 from .check import Outputs, Watch, Wrong, compare, named, same
 from .deviation import Deviation
 from .measurement import Correctness
-from .operator import Inputs, Launch, New, Provider, Recipe, Spec, Tolerance
+from .operator import Inputs, New, Recipe, Spec, Tolerance
+from .provider import Launch, Provider
 from .tensors import Guarded, Maker, seed
 from .work import Work
 

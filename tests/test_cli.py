@@ -194,7 +194,7 @@ def test_usage(dsbench: Dsbench, arguments: tuple[str, ...], code: int) -> None:
     [
         (
             (),
-            "dsbench: expected a command: hardware, roofline, shapes, operators, score, compare, ",
+            "dsbench: expected a command: hardware, roofline, shapes, operators, doctor, layer, score, compare, ",
         ),
         (("--measure",), "dsbench: unknown argument '--measure'; known: baseline, "),
         (

@@ -9,8 +9,9 @@ from pytest_dsbench.contracts import KERNELS, Contract, Limit, contracts, kernel
 from pytest_dsbench.contracts.refusal import built_for
 from pytest_dsbench.formula import Condition
 from pytest_dsbench.mistake import Mistake
-from pytest_dsbench.operator import Operator, Provider
+from pytest_dsbench.operator import Operator
 from pytest_dsbench.operators import find
+from pytest_dsbench.provider import Provider
 
 providers.load()
 GB200, H200 = (10, 0), (9, 0)

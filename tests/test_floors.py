@@ -14,7 +14,7 @@ FLOORS = [
     floor.split()
     for floor in (
         "mistake record units formula stats segments",
-        "work hardware roofline operator operators bench",
+        "work hardware roofline provider operator operators bench",
         "dims positions tables sweep case shapefile model modelfile shapes plan thresholds options published contracts",
         "nvml lock kernels environment anchors tensors deviation check measurement clock trial peaks provenance rig handmade"
         " sticky blame judged runner fuzz providers jobs assemble signatures doctor",

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from pytest_dsbench import providers
 from pytest_dsbench.check import compare, named, same
-from pytest_dsbench.operator import Operator, Provider, Unsupported
+from pytest_dsbench.operator import Operator
 from pytest_dsbench.operators import everything, find
+from pytest_dsbench.provider import Provider, Unsupported
 from pytest_dsbench.providers import flashinfer
 from pytest_dsbench.providers.flag_gems import moe
 from pytest_dsbench.signatures import Wheel, definitions

@@ -16,16 +16,24 @@ from pytest_dsbench.roofline import bound
 from pytest_dsbench.shapes import bundled, load
 
 CASES = load(bundled()).cases
-H20 = named("h20")
+GB200, H20 = named("gb200"), named("h20")
 #: A device without fp8.
 OLD = Hardware(name="old", title="Old GPU", peak={"bf16": 1e12, "fp32": 1e11}, bandwidth=1e12, source="made up")
 
 
 def test_every_case_in_order() -> None:
-    found = plan(CASES, H20)
+    found = plan(CASES, GB200)
     assert [one.case for one in found] == list(CASES)
     for one in found:
-        assert one.work == one.case.op.work() and one.bound == bound(one.work, H20) and one.reason is None
+        assert one.work == one.case.op.work() and one.bound == bound(one.work, GB200) and one.reason is None
+
+
+def test_a_unit_that_a_device_lacks_is_named() -> None:
+    lacking = [one for one in plan(CASES, H20) if one.bound is None]
+    assert {one.case.op.name for one in lacking} == {"scaled_fp4_mm", "fp4_group_mm", "fp4_block_scale_moe"}
+    assert {one.reason for one in lacking} == {
+        "h20 (NVIDIA H20) has no fp4 peak; its sheet has bf16, fp16, fp8, int8, tf32, fp32"
+    }
 
 
 def test_the_documented_line() -> None:

@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from pytest_dsbench.check import Watch  # noqa: E402
-from pytest_dsbench.operator import Provider  # noqa: E402
 from pytest_dsbench.provenance import computed, fallback, functions  # noqa: E402
+from pytest_dsbench.provider import Provider  # noqa: E402
 from pytest_dsbench.tensors import Guarded  # noqa: E402
 
 

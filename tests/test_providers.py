@@ -11,9 +11,10 @@ from torch import Tensor
 
 from pytest_dsbench import operator, providers
 from pytest_dsbench.check import compare, named
-from pytest_dsbench.operator import Operator, Provider
+from pytest_dsbench.operator import Operator
 from pytest_dsbench.operators import everything, find
 from pytest_dsbench.operators.block_scaled_mm import BlockScaledMm, dequantised
+from pytest_dsbench.provider import Provider
 from pytest_dsbench.providers import flashinfer, sgl_kernel
 from pytest_dsbench.providers.torch_native import activation, gemm, norm
 from pytest_dsbench.tensors import make

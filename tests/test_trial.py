@@ -12,7 +12,8 @@ from torch import Tensor  # noqa: E402
 
 from pytest_dsbench import trial  # noqa: E402
 from pytest_dsbench.check import Wrong, same  # noqa: E402
-from pytest_dsbench.operator import Inputs, Launch, New, Provider, Recipe, Spec, Tolerance  # noqa: E402
+from pytest_dsbench.operator import Inputs, New, Recipe, Spec, Tolerance  # noqa: E402
+from pytest_dsbench.provider import Launch, Provider  # noqa: E402
 from pytest_dsbench.tensors import GUARD, POISON, Guarded  # noqa: E402
 from pytest_dsbench.trial import Content, Trial, clone, content, copy_into, edge_contents, light  # noqa: E402
 from pytest_dsbench.work import Work  # noqa: E402

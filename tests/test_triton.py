@@ -22,9 +22,10 @@ import triton_cases as cases
 from triton_cases import OPERATORS, ROW_WISE
 from triton_launches import Launch, launches
 
-from pytest_dsbench.operator import Operator, Unsupported
+from pytest_dsbench.operator import Operator
 from pytest_dsbench.operators.fp8_dynamic_per_token_quant import Fp8DynamicPerTokenQuant
 from pytest_dsbench.operators.layer_norm import LayerNorm
+from pytest_dsbench.provider import Unsupported
 
 _HERE = Path(__file__).parent
 _KERNELS = _HERE.parent / "pytest_dsbench" / "kernels"

@@ -16,8 +16,8 @@ pytest.importorskip("numpy", reason="Triton's interpreter needs numpy, which tri
 from triton_launches import launches
 
 from pytest_dsbench import providers
-from pytest_dsbench.operator import Unsupported
 from pytest_dsbench.operators.causal_conv1d import CausalConv1d
+from pytest_dsbench.provider import Unsupported
 from pytest_dsbench.tensors import make
 
 providers.load()

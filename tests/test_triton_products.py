@@ -20,7 +20,8 @@ from pytest_dsbench import providers
 from pytest_dsbench.kernels.attention_parts import keys_per_part
 from pytest_dsbench.kernels.fused_moe import rows_per_block
 from pytest_dsbench.kernels.moe_align import most_blocks
-from pytest_dsbench.operator import Operator, Unsupported, registered
+from pytest_dsbench.operator import Operator, registered
+from pytest_dsbench.provider import Unsupported
 
 _HERE = Path(__file__).parent
 _INTERPRETED = os.environ.get("TRITON_INTERPRET", "") not in ("", "0")

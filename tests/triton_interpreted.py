@@ -20,7 +20,8 @@ from pytest_dsbench.check import Wrong
 from pytest_dsbench.kernels.launch import narrow
 from pytest_dsbench.kernels.reshape_and_cache import reshape_and_cache
 from pytest_dsbench.kernels.topk_softmax import topk_softmax
-from pytest_dsbench.operator import Launch, Operator, Provider, Unsupported
+from pytest_dsbench.operator import Operator
+from pytest_dsbench.provider import Launch, Provider, Unsupported
 
 
 def too_small(op: Operator, **inputs: Any) -> Launch:

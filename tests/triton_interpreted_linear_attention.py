@@ -12,8 +12,8 @@ from triton_interpreted import wrong
 
 from pytest_dsbench import providers
 from pytest_dsbench.kernels import causal_conv1d
-from pytest_dsbench.operator import Provider
 from pytest_dsbench.operators.causal_conv1d import CausalConv1d
+from pytest_dsbench.provider import Provider
 
 #: The interpreter's one configuration takes 512 elements. Channels that are shorter than a group, that begin in every place of
 #: one, that end with one, that fill programs and begin another; a tensor that ends within a group, and one that does not.

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal, Protocol
 
-from ..operator import Inputs, Launch
+from ..operator import Inputs
+from ..provider import Launch
 from ..record import Record
 from ..stats import estimate
 

@@ -10,7 +10,7 @@ import torch
 
 from ..mistake import Mistake
 from ..nvml import Nvml
-from ..operator import Launch
+from ..provider import Launch
 from ..units import show_bytes
 from . import Batch, Buffers, Collect, Mode, Plan, Samples, StopRule, choose, collect, now
 from .stream import Block, Flush, Stopwatch, cycles_per_second, reset_persisting_l2, sleep, synchronize

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..operator import Launch
+from ..provider import Launch
 from . import Plan, choose, now
 from .cuda import CudaClock
 from .stream import Stopwatch, synchronize

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 
 from ..formula import Condition
-from ..operator import Operator, Provider
+from ..operator import Operator
+from ..provider import Provider
 from .contract import Contract, Limit, contracts, of
 
 Capability = tuple[int, int]

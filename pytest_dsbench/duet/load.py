@@ -14,8 +14,9 @@ from ..blame import headline
 from ..handmade import DEFAULT, Handmade
 from ..measurement import OWN, Measurement, Planned
 from ..mistake import Mistake, unknown
-from ..operator import Inputs, New, Provider, Tolerance
+from ..operator import Inputs, New, Tolerance
 from ..operators import find
+from ..provider import Provider
 from ..trial import Subject
 from ..work import Work
 

@@ -12,8 +12,8 @@ from ..clock import Mode
 from ..hardware.sheet import Hardware
 from ..measurement import Measurement, Planned
 from ..mistake import Mistake
-from ..operator import Provider
 from ..options import Options
+from ..provider import Provider
 from ..rig import Rig
 from ..runner import measure
 from ..trial import Subject

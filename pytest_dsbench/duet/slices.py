@@ -4,7 +4,7 @@ from collections.abc import Callable
 from statistics import median
 
 from ..clock import Batch, Clock, Plan, Samples, StopRule
-from ..operator import Provider
+from ..provider import Provider
 from ..runner import Timed
 from .digest import digest
 from .link import Link

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ..operator import Unsupported
+from ..provider import Unsupported
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..operator import Launch
+from ..provider import Launch
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from ..operator import Launch
 from ..operators.causal_conv1d import CausalConv1d
 from ..operators.chunk_delta_rule_output import ChunkDeltaRuleOutput
 from ..operators.chunk_gated_delta_rule_state import ChunkGatedDeltaRuleState
@@ -12,6 +11,7 @@ from ..operators.gated_rms_norm import GatedRmsNorm
 from ..operators.l2_norm import L2Norm
 from ..operators.layer_norm import LayerNorm
 from ..operators.rms_norm import RmsNorm
+from ..provider import Launch
 from ._case import chunked
 
 if TYPE_CHECKING:

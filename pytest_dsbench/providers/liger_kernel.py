@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from ..operator import Launch
 from ..operators.fused_add_rms_norm import FusedAddRmsNorm
 from ..operators.fused_moe import FusedMoe
 from ..operators.layer_norm import LayerNorm
 from ..operators.moe_count_and_sort import MoeCountAndSort
 from ..operators.mrope import Mrope
 from ..operators.rms_norm import RmsNorm
+from ..provider import Launch
 from ._case import half, only
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from importlib import import_module
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from ..operator import Launch, Operator
+from ..operator import Operator
+from ..provider import Launch
 
 if TYPE_CHECKING:
     from torch import Tensor

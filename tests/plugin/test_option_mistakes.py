@@ -3,8 +3,10 @@
 import pytest
 from project import Outcome, Project
 
+from pytest_dsbench import providers
 from pytest_dsbench.hardware import sheets
 from pytest_dsbench.hardware.device import cpu
+from pytest_dsbench.operators import everything
 
 #: Everything a sheet needs; `{peak}` is what tests spoil.
 SHEET = """
@@ -22,7 +24,9 @@ def refused(found: Outcome, sentence: str) -> None:
 
 
 def test_unknown_provider(project: Project) -> None:
-    known = "fla, flag_gems, flashinfer, good, liger_kernel, sgl_kernel, torch, torch_compile, triton, vllm"
+    providers.load()
+    names = {provider for operator in everything().values() for provider in operator.providers}
+    known = ", ".join(sorted({*names, "good"}))
     found = project.doubled().run("--dsbench-provider=torch,trition")
     refused(found, f"--dsbench-provider: unknown provider 'trition'; did you mean 'triton'? known: {known}")
 

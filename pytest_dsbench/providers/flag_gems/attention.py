@@ -3,12 +3,12 @@
 from math import gcd
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.attention_forward import AttentionForward
 from ...operators.mla_decode_attention import MlaDecodeAttention
 from ...operators.paged_attention_decode import PagedAttentionDecode
 from ...operators.reshape_and_cache import ReshapeAndCache
 from ...operators.unified_attention import UnifiedAttention
+from ...provider import Launch
 from .._case import capability, half, only
 from .._paged import cache_writer
 from . import NEEDS, with_block_pointers

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.fused_add_rms_norm import FusedAddRmsNorm
 from ...operators.fused_qkv_rope import FusedQkvRope
 from ...operators.layer_norm import LayerNorm
 from ...operators.rms_norm import RmsNorm
 from ...operators.silu_and_mul import SiluAndMul
+from ...provider import Launch
 from .._case import only
 from .._rope import Split, angles
 from . import NEEDS

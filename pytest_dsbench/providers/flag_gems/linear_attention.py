@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.chunk_delta_rule_output import ChunkDeltaRuleOutput
 from ...operators.chunk_gated_delta_rule_state import ChunkGatedDeltaRuleState
+from ...provider import Launch
 from .._case import chunked
 from . import NEEDS, with_block_pointers
 

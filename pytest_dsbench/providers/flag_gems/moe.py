@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ...operator import Launch
 from ...operators.fp8_blockscale_fused_moe import Fp8BlockscaleFusedMoe
 from ...operators.fused_moe import FusedMoe
 from ...operators.moe_align_block_size import MoeAlignBlockSize
 from ...operators.moe_sum_reduce import MoeSumReduce
 from ...operators.moe_topk_gating_softmax import MoeTopkGatingSoftmax
+from ...provider import Launch
 from .._case import half, only
 from . import NEEDS
 

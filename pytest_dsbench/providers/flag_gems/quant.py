@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.block_scaled_mm import BlockScaledMm
 from ...operators.fp8_dynamic_per_token_quant import _SMALLEST, Fp8DynamicPerTokenQuant
 from ...operators.per_token_group_quant_fp8 import SMALLEST_SCALE, PerTokenGroupQuantFp8
+from ...provider import Launch
 from .._case import only
 from . import NEEDS
 

@@ -5,7 +5,6 @@ Here those that work element by element or row by row; the others in a file per 
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.fused_add_rms_norm import FusedAddRmsNorm
 from ...operators.fused_qk_rmsnorm import FusedQkRmsnorm
 from ...operators.fused_qkv_rope import FusedQkvRope
@@ -13,6 +12,7 @@ from ...operators.layer_norm import LayerNorm
 from ...operators.rms_norm import RmsNorm
 from ...operators.silu_and_mul import SiluAndMul
 from ...operators.topk_filter import TopkFilter
+from ...provider import Launch
 from .._case import half, only
 from .._pdl import pdl
 from .._rope import Split, angles

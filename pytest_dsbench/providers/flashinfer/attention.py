@@ -8,13 +8,13 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators._paged import filled
 from ...operators.attention_forward import AttentionForward
 from ...operators.mla_decode_attention import MlaDecodeAttention
 from ...operators.paged_attention_decode import PagedAttentionDecode
 from ...operators.reshape_and_cache import ReshapeAndCache
 from ...operators.unified_attention import UnifiedAttention
+from ...provider import Launch
 from .._case import half, only
 from .._paged import page_ids
 from .._pdl import pdl

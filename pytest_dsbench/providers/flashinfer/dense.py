@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.bmm_fp8 import BmmFp8
 from ...operators.dsv3_router_gemm import Dsv3RouterGemm
+from ...provider import Launch
 from .._case import only
 from .._pdl import pdl
 from . import NEEDS

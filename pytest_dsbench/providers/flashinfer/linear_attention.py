@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.gated_delta_rule_update import GatedDeltaRuleUpdate
+from ...provider import Launch
 from .._case import capability, only
 from . import NEEDS
 

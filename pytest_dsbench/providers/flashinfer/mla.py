@@ -3,12 +3,12 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.concat_mla_k import ConcatMlaK
 from ...operators.mla_ragged_prefill import MlaRaggedPrefill
 from ...operators.mla_rope_quantize_fp8 import MlaRopeQuantizeFp8
 from ...operators.paged_mla_decode import PagedMlaDecode
 from ...operators.rope_inplace import RopeInplace
+from ...provider import Launch
 from .._case import capability, only
 from .._paged import page_ids
 from .._pdl import pdl

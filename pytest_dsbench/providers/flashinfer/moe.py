@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.fused_moe import FusedMoe
+from ...provider import Launch
 from .._case import half, only
 from .._pdl import pdl
 from . import NEEDS

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.fp4_block_scale_moe import Fp4BlockScaleMoe
 from ...operators.scaled_fp4_mm import ScaledFp4Mm
+from ...provider import Launch
 from .._pdl import pdl
 from . import NEEDS
 

@@ -5,13 +5,13 @@ Here those that work element by element or row by row; the others in a file per 
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.causal_conv1d import CausalConv1d
 from ...operators.fused_add_rms_norm import FusedAddRmsNorm
 from ...operators.fused_qk_rmsnorm import FusedQkRmsnorm
 from ...operators.fused_qkv_rope import FusedQkvRope
 from ...operators.rms_norm import RmsNorm
 from ...operators.silu_and_mul import SiluAndMul
+from ...provider import Launch
 from .._case import half, only
 from .._pdl import pdl
 from .._rope import Whole, angles

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.attention_forward import AttentionForward
 from ...operators.mla_decode_attention import MlaDecodeAttention
 from ...operators.paged_attention_decode import PagedAttentionDecode
 from ...operators.unified_attention import UnifiedAttention
+from ...provider import Launch
 from .._case import capability, half, only
 from . import NEEDS
 

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.block_scaled_mm import BlockScaledMm
+from ...provider import Launch
 from .._case import only
 from . import NEEDS
 

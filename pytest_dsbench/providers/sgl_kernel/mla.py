@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.concat_mla_k import ConcatMlaK
 from ...operators.mla_ragged_prefill import MlaRaggedPrefill
 from ...operators.paged_mla_decode import PagedMlaDecode
 from ...operators.rope_inplace import RopeInplace
+from ...provider import Launch
 from . import NEEDS
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.moe_align_block_size import MoeAlignBlockSize
 from ...operators.moe_sum_reduce import MoeSumReduce
 from ...operators.moe_topk_gating_softmax import MoeTopkGatingSoftmax
+from ...provider import Launch
 from .._case import only
 from . import NEEDS
 

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.fp4_group_mm import Fp4GroupMm
 from ...operators.scaled_fp4_experts_quant import ScaledFp4ExpertsQuant
 from ...operators.scaled_fp4_mm import ScaledFp4Mm
+from ...provider import Launch
 from . import NEEDS
 
 if TYPE_CHECKING:

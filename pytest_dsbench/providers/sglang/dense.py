@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.dsv3_fused_a_gemm import Dsv3FusedA_Gemm
+from ...provider import Launch
 from . import NEEDS
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.moe_fused_gate import MoeFusedGate
+from ...provider import Launch
 from . import NEEDS
 
 if TYPE_CHECKING:

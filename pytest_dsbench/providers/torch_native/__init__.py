@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from ...operator import Launch, Operator
+from ...operator import Operator
+from ...provider import Launch
 from ..torch_compile import compiling
 
 Prepare = Callable[..., Launch]

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.silu_and_mul import SiluAndMul
+from ...provider import Launch
 from . import native
 
 if TYPE_CHECKING:

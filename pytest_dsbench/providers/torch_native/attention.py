@@ -3,9 +3,9 @@
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Protocol
 
-from ...operator import Launch
 from ...operators.attention_forward import AttentionForward
 from ...operators.mla_decode_attention import MlaDecodeAttention
+from ...provider import Launch
 from . import native
 
 if TYPE_CHECKING:

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.bmm_fp8 import BmmFp8
 from ...operators.dsv3_fused_a_gemm import Dsv3FusedA_Gemm
 from ...operators.dsv3_router_gemm import Dsv3RouterGemm
 from ...operators.matmul import Matmul
+from ...provider import Launch
 from . import native
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.block_scaled_mm import dequantised
 from ...operators.fp8_blockscale_fused_moe import Fp8BlockscaleFusedMoe
 from ...operators.fused_moe import FusedMoe
+from ...provider import Launch
 from . import native
 from .moe import by_expert
 

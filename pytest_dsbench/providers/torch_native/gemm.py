@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.block_scaled_mm import BlockScaledMm, dequantised
 from ...operators.linear_sigmoid_mul import LinearSigmoidMul
+from ...provider import Launch
 from . import native
 
 if TYPE_CHECKING:

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.causal_conv1d import CausalConv1d
 from ...operators.chunk_delta_rule_output import ChunkDeltaRuleOutput
 from ...operators.chunk_gated_delta_rule_state import ChunkGatedDeltaRuleState
 from ...operators.gated_delta_rule_update import GatedDeltaRuleUpdate
+from ...provider import Launch
 from . import native
 
 if TYPE_CHECKING:

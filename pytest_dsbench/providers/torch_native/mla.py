@@ -3,12 +3,12 @@
 from itertools import starmap
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.concat_mla_k import ConcatMlaK
 from ...operators.mla_ragged_prefill import MlaRaggedPrefill
 from ...operators.mla_rope_quantize_fp8 import MlaRopeQuantizeFp8
 from ...operators.paged_mla_decode import PagedMlaDecode
 from ...operators.rope_inplace import RopeInplace
+from ...provider import Launch
 from . import native
 from .attention import latent_attention
 from .paged import _after_context, _attend, _gathered, _parts

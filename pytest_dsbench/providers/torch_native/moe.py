@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.moe_align_block_size import MoeAlignBlockSize
 from ...operators.moe_count_and_sort import MoeCountAndSort
 from ...operators.moe_sum_reduce import MoeSumReduce
 from ...operators.moe_topk_gating_softmax import MoeTopkGatingSoftmax
+from ...provider import Launch
 from . import native
 
 if TYPE_CHECKING:

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.fused_add_rms_norm import FusedAddRmsNorm
 from ...operators.fused_qk_rmsnorm import FusedQkRmsnorm
 from ...operators.gated_rms_norm import GatedRmsNorm
 from ...operators.l2_norm import L2Norm
 from ...operators.layer_norm import LayerNorm
 from ...operators.rms_norm import RmsNorm
+from ...provider import Launch
 from . import native
 
 if TYPE_CHECKING:

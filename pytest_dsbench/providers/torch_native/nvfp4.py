@@ -3,7 +3,6 @@
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators._deepseek_routing import grouped_topk
 from ...operators._nvfp4 import linear, quantise, widened
 from ...operators._nvfp4_experts import grouped_scales, owners, row_scales
@@ -11,6 +10,7 @@ from ...operators.fp4_block_scale_moe import Fp4BlockScaleMoe, activated
 from ...operators.fp4_group_mm import Fp4GroupMm
 from ...operators.scaled_fp4_experts_quant import ScaledFp4ExpertsQuant
 from ...operators.scaled_fp4_mm import ScaledFp4Mm
+from ...provider import Launch
 from . import native
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...operator import Launch
 from ...operators._paged import filled
 from ...operators.paged_attention_decode import PagedAttentionDecode
 from ...operators.reshape_and_cache import ReshapeAndCache
 from ...operators.unified_attention import UnifiedAttention
+from ...provider import Launch
 from . import native
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.fp8_dynamic_per_token_quant import Fp8DynamicPerTokenQuant
 from ...operators.fused_rmsnorm_quant import FusedRmsnormQuant
 from ...operators.per_token_group_quant_fp8 import SMALLEST_SCALE, PerTokenGroupQuantFp8
+from ...provider import Launch
 from . import native
 from .norm import add_rms_norm
 

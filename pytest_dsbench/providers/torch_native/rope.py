@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.fused_qkv_rope import FusedQkvRope
 from ...operators.mrope import Mrope
+from ...provider import Launch
 from . import native
 
 if TYPE_CHECKING:

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.moe_fused_gate import MoeFusedGate
 from ...operators.prepare_moe_input import TILE, PrepareMoeInput
 from ...operators.shuffle_mul_sum import ShuffleMulSum
 from ...operators.topk_sigmoid import TopkSigmoid
 from ...operators.topk_softmax import TopkSoftmax
+from ...provider import Launch
 from . import native
 from .experts import weighted
 from .moe import by_expert

@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from ...operator import Launch, Operator, Unsupported
+from ...operator import Operator
+from ...provider import Launch, Unsupported
 
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch, Unsupported
 from ...operators.paged_attention_decode import PagedAttentionDecode
 from ...operators.reshape_and_cache import ReshapeAndCache
+from ...provider import Launch, Unsupported
 from . import on_tensor_cores, ours
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch, Unsupported
 from ...operators.block_scaled_mm import BlockScaledMm
+from ...provider import Launch, Unsupported
 from . import ours
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch, Unsupported
 from ...operators.causal_conv1d import CausalConv1d
+from ...provider import Launch, Unsupported
 from . import ours
 
 if TYPE_CHECKING:

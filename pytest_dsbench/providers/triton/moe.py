@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch, Unsupported
 from ...operators.fused_moe import FusedMoe
 from ...operators.moe_align_block_size import MoeAlignBlockSize
 from ...operators.moe_sum_reduce import MoeSumReduce
 from ...operators.moe_topk_gating_softmax import MoeTopkGatingSoftmax
+from ...provider import Launch, Unsupported
 from . import in_registers, on_tensor_cores, ours
 
 if TYPE_CHECKING:

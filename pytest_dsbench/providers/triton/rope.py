@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.mrope import Mrope
+from ...provider import Launch
 from . import ours
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ Here those that work element by element or row by row; the others in a file per 
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.fused_add_rms_norm import FusedAddRmsNorm
 from ...operators.fused_qkv_rope import FusedQkvRope
 from ...operators.mrope import Mrope
 from ...operators.rms_norm import RmsNorm
 from ...operators.silu_and_mul import SiluAndMul
+from ...provider import Launch
 from .._case import only
 from .._rope import Whole, angles
 

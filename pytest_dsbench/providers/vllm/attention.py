@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from ...operator import Launch
 from ...operators.paged_attention_decode import PagedAttentionDecode
 from ...operators.reshape_and_cache import ReshapeAndCache
 from ...operators.unified_attention import UnifiedAttention
+from ...provider import Launch
 from .._case import only
 from .._paged import cache_writer
 from . import NEEDS
