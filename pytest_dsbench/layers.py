@@ -25,6 +25,8 @@ class Row(Record):
     #: seconds of the fastest provider; of a bound T_SOL itself; None where there is no time
     seconds: float | None = None
     provider: str | None = None
+    #: whether the calls may have met their data in the cache: the memory roof does not hold then
+    warm: bool = False
     #: why there is no time
     gap: str | None = None
     #: times that no device could reach, a sentence each: they count nowhere
@@ -32,8 +34,8 @@ class Row(Record):
 
     @property
     def share_of_peak(self) -> float | None:
-        """T_SOL / T: the share of the peak that binds, of arithmetic or of bandwidth."""
-        return self.t_sol / self.seconds if self.t_sol is not None and self.seconds else None
+        """T_SOL / T: the share of the peak that binds, of arithmetic or of bandwidth; None from a warm cache."""
+        return self.t_sol / self.seconds if self.t_sol is not None and self.seconds and not self.warm else None
 
     @property
     def counted(self) -> bool:
@@ -104,7 +106,8 @@ def from_bounds(model: Model, hardware: Hardware) -> list[Layer]:
 def from_run(model: Model, found: Iterable[Measurement], hardware: Hardware, provider: str | None = None) -> list[Layer]:
     """Every phase at every point, each op by its fastest provider in a run, or by one alone.
 
-    Only passed cases count, with a cold cache, and no faster than light. Raises Mistake where the run has no such provider.
+    Only passed cases count, and none that is faster than light; those from a warm cache only where there is no other. Raises
+    Mistake where the run has no such provider.
     """
     by_shape: dict[str, list[Measurement]] = {}
     names = set()
@@ -148,15 +151,12 @@ def _measured(row: Row, found: list[Measurement]) -> Row:
     if not found:
         return row.replace(gap="not in the run")
     errors = tuple(sentence for sentence in map(_impossible, found) if sentence)
-    times = [(one.time.median, one.case.provider) for one in found if _counts(one) and one.time is not None]
+    passed = [one for one in found if one.status == "passed" and one.time is not None and _impossible(one) is None]
+    times = [(one.cold is False, one.time.median, one.case.provider) for one in passed if one.time is not None]
     if not times:
         return row.replace(gap="; ".join(_why(one) for one in found), errors=errors)
-    seconds, provider = min(times)
-    return row.replace(seconds=seconds, provider=provider, gap=None, errors=errors)
-
-
-def _counts(one: Measurement) -> bool:
-    return one.status == "passed" and one.cold is not False and one.time is not None and _impossible(one) is None
+    warm, seconds, provider = min(times)
+    return row.replace(seconds=seconds, provider=provider, warm=warm, gap=None, errors=errors)
 
 
 def _impossible(one: Measurement) -> str | None:
@@ -170,8 +170,6 @@ def _why(one: Measurement) -> str:
     """Why the time of a case does not count."""
     if _impossible(one):
         return f"{one.case.provider}: faster than light"
-    if one.status == "passed":
-        return f"{one.case.provider}: timed from a warm cache"
     return f"{one.case.provider}: {one.status}{f', {one.reason}' if one.reason else ''}"
 
 

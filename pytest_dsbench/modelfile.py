@@ -71,10 +71,19 @@ def named(name_or_path: str, folders: Iterable[Path]) -> Model:
     """The model of that name in the first of some folders that has it, or the one at a path ending in `.toml`. Raises Mistake."""
     if name_or_path.endswith(".toml"):
         return load(Path(name_or_path))
-    paths = {path.stem: path for folder in reversed([*folders]) for path in sorted(folder.glob("*.toml"))}
+    paths = names(folders)
     if name_or_path not in paths:
         raise Mistake(f"{unknown('model', name_or_path, paths)}, or the path of a .toml file")
     return load(paths[name_or_path])
+
+
+def names(folders: Iterable[Path]) -> dict[str, Path]:
+    """The models in some folders by the stem of their file; the first folder that has one counts."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*.toml")):
+            found.setdefault(path.stem, path)
+    return found
 
 
 class _AtLine(Mistake):

@@ -13,11 +13,9 @@ if TYPE_CHECKING:
 
     from .aftermath import Aftermath
     from .gate.finish import Finish
-    from .guard.client import Guard
-    from .measurement import Measurement, Planned
+    from .ledger import Ledger
     from .options import Options
-    from .runs import Header, Writer
-    from .verdict import Confirmation
+    from .runs import Header
 
 #: As in fixture.py, faults.py and aftermath.py, which are not loaded in a run without benches.
 _RECORD, _HEADER, _PLAN, _CONFIRMATION = "dsbench", "dsbench_run", "dsbench_plan", "dsbench_confirmation"
@@ -44,20 +42,12 @@ class Recorder:
         self._options = options
         #: the folder where workers leave word of how they ended
         self._notes = notes
-        self._found: list[Measurement] = []
-        self._confirmed: list[Confirmation] = []
-        self._header: Header | None = None
-        self._writer: Writer | None = None
-        self._guard: Guard | None = None
+        #: of the run, once there is one; with it, what became of its workers
+        self._ledger: Ledger | None = None
         self._aftermath: Aftermath | None = None
-        #: by node id
-        self._planned: dict[str, Planned] = {}
         #: how many lines of an item were taken: each of its reports carries all it has so far
         self._taken: dict[str, int] = {}
-        self._recorded: set[str] = set()
-        #: node ids of planned cases that got a record without being run
-        self._not_run: tuple[str, ...] = ()
-        #: what stopped the run, where something did
+        #: what stopped the run, where something did, and whether that was somebody's hand
         self._stopped: str | None = None
         self._by_hand = False
         self._finish: Finish | None = None
@@ -65,27 +55,18 @@ class Recorder:
 
     def begin(self, header: str, plan: str) -> None:
         """Opens the run file, unless it is open: before the first case of this process, or with the first word of a worker."""
-        if self._writer is not None:
+        if self._ledger is not None:
             return
-        import msgspec
-
         from .aftermath import Aftermath
         from .faults import guard_of
-        from .measurement import Planned
-        from .runs import Header, Writer, keep_plan
+        from .ledger import Ledger
 
-        self._header = msgspec.json.decode(header, type=Header)
-        self._planned = dict(msgspec.json.decode(plan, type=list[tuple[str, Planned]]))
-        self._aftermath = Aftermath(self._config, self._notes)
         folder = self._options().runs
         try:
-            self._writer = Writer(folder, self._header)
-            keep_plan(self._writer.path, self._planned)
+            self._ledger = Ledger(folder, header, plan, lambda: guard_of(self._config))
         except OSError as error:
             raise pytest.UsageError(f"dsbench_runs: cannot write results to {folder}: {error.strerror}") from None
-        self._guard = guard_of(self._config)
-        if self._guard is not None:
-            self._guard.file(self._writer.path)
+        self._aftermath = Aftermath(self._config, self._notes)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -98,14 +79,13 @@ class Recorder:
         lines = [(name, str(value)) for name, value in report.user_properties if name in (_RECORD, _CONFIRMATION)]
         for name, text in lines[self._taken.get(report.nodeid, 0) :]:
             self._append(report.nodeid, name, text)
-            self._has_record(report.nodeid)
         self._taken[report.nodeid] = max(len(lines), self._taken.get(report.nodeid, 0))
         if report.failed and _CRASHED in report.longreprtext:
             self._begin_without_a_word()
         if self._aftermath is not None:
             self._aftermath.heard(report)
-        if not report.passed and report.nodeid in self._planned:
-            self._ended(report)
+        if self._ledger is not None and not report.passed and report.nodeid in self._ledger.planned:
+            self._ended(report, self._ledger)
 
     def _begin_without_a_word(self) -> None:
         """Where a worker ended before its first report, its opening is found in the folder for notes."""
@@ -114,49 +94,32 @@ class Recorder:
             header, plan = (folder / _OPENING).read_text(encoding="utf-8").splitlines()
             self.begin(header, plan)
 
-    def _has_record(self, node: str) -> None:
-        self._recorded.add(node)
-        if self._guard is not None:
-            self._guard.done(node)
-
     def _append(self, node: str, name: str, text: str) -> None:
         import msgspec
 
         from .measurement import Measurement
         from .verdict import Confirmation
 
-        assert self._writer is not None
+        assert self._ledger is not None
         if name == _RECORD:
-            result = msgspec.json.decode(text, type=Measurement)
-            self._keep(result)
-            self._not_run += (node,) if result.status == "not_run" else ()
+            self._ledger.keep(node, msgspec.json.decode(text, type=Measurement))
         else:
-            confirmation = msgspec.json.decode(text, type=Confirmation)
-            self._confirmed.append(confirmation)
-            self._writer.append(confirmation)
+            self._ledger.confirm(msgspec.json.decode(text, type=Confirmation))
 
-    def _keep(self, result: Measurement) -> None:
-        assert self._writer is not None
-        self._found.append(result)
-        self._writer.append(result)
-
-    def _ended(self, report: pytest.TestReport) -> None:
+    def _ended(self, report: pytest.TestReport, ledger: Ledger) -> None:
         """A planned case that ended without a result has a record all the same."""
         from .measurement import Measurement, Status
 
         assert self._aftermath is not None
-        text = report.longreprtext
+        node, text = report.nodeid, report.longreprtext
+        case = ledger.planned[node]
         if _CRASHED in text:
-            # In the words of pytest-xdist. Its record waits for the replay, and the guard knows of it until then.
-            found = self._aftermath.crashed(report, self._planned, report.nodeid in self._recorded)
-            if self._guard is not None:
-                self._guard.fault(found.node, found.status, found.reason)
-            return
-        if report.nodeid in self._recorded:
-            return
-        status: Status = "skipped" if report.skipped else "timed_out" if re.search(_TIMEOUT, text) else "failed"
-        self._keep(Measurement(case=self._planned[report.nodeid], status=status, reason=_reason(report)))
-        self._has_record(report.nodeid)
+            # In the words of pytest-xdist. Its record waits for the replay.
+            found = self._aftermath.crashed(report, ledger.planned, node in ledger.recorded)
+            ledger.suspect(node, Measurement(case=case, status=found.status, reason=found.reason))
+        elif node not in ledger.recorded:
+            status: Status = "skipped" if report.skipped else "timed_out" if re.search(_TIMEOUT, text) else "failed"
+            ledger.keep(node, Measurement(case=case, status=status, reason=_reason(report)))
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Somebody stopped the run, or pytest-xdist did, for the same reasons as pytest itself."""
@@ -172,74 +135,54 @@ class Recorder:
             self._close(session)
 
     def _close(self, session: pytest.Session) -> None:
-        if self._writer is None or self._header is None:
+        if self._ledger is None:
             return
-        from .runs import End, without_plan
-
-        self._complete(session)
+        self._complete(session, self._ledger)
         try:
-            self._judge(session)
+            self._judge(session, self._ledger)
         finally:
-            self._writer.append(End(planned=len(self._planned), produced=len(self._found), not_run=self._not_run))
-            self._writer.close()
-            without_plan(self._writer.path)
-        self._write_summary()
+            self._ledger.close()
+        self._write_summary(self._ledger)
 
-    def _complete(self, session: pytest.Session) -> None:
+    def _complete(self, session: pytest.Session, ledger: Ledger) -> None:
         """Every planned case has a record."""
-        from .guard.closing import not_run
-
         assert self._aftermath is not None
         ended = self._aftermath.ended
         if ended and not self._by_hand and (terminal := self._config.pluginmanager.getplugin("terminalreporter")):
             cases = f"{len(ended)} case{'s' if len(ended) > 1 else ''}"
             terminal.write_line(f"\ndsbench: replaying {cases} that ended a worker, each alone")
-        for node, result in self._aftermath.results(self._planned, self._options().deadline, not self._by_hand):
-            self._keep(result)
-            self._has_record(node)
+        for node, result in self._aftermath.results(ledger.planned, self._options().deadline, not self._by_hand):
+            ledger.keep(node, result)
         stopped = self._stopped or str(session.shouldfail or session.shouldstop or "")
         last = next(reversed(ended.values())).case.name if ended else None
-        reason = stopped or (f"{last} ended the last worker" if last else "the run ended before it was its turn")
-        left = not_run(self._planned, self._recorded, reason)
-        self._not_run += tuple(left)
-        for node, result in left.items():
-            self._keep(result)
-            self._has_record(node)
+        ledger.complete(stopped or (f"{last} ended the last worker" if last else "the run ended before it was its turn"))
 
-    def _judge(self, session: pytest.Session) -> None:
+    def _judge(self, session: pytest.Session, ledger: Ledger) -> None:
         options = self._options()
-        if not options.gated or self._header is None or self._writer is None:
+        if not options.gated:
             return
         from .gate.finish import finish
         from .mistake import Mistake
 
         try:
-            self._finish = finish(self._found, self._covered(self._header), self._confirmed, options)
+            self._finish = finish(ledger.found, _covered(ledger), ledger.confirmed, options)
         except Mistake as error:
             raise pytest.UsageError(str(error)) from None
         for verdict in self._finish.judged.verdicts:
-            self._writer.append(verdict)
+            ledger.judge(verdict)
         code = self._finish.judged.code(accepted=options.lowering)
         if code and session.exitstatus == pytest.ExitCode.OK:
             # No test of its own says why.
             session.exitstatus = code
             self._remarks.append(f"exit code {code}: {_REASONS[code]}")
 
-    def _covered(self, header: Header) -> Header:
-        """The header without benches by hand that were not reached: only they themselves could have told of a second call."""
-        from .measurement import OWN
-
-        names = {one.case.operator for one in self._found if one.case.provider == OWN and one.work is None}
-        coverage = header.coverage
-        return header.replace(coverage=coverage.replace(partial=tuple(sorted({*coverage.partial, *names}))))
-
-    def _write_summary(self) -> None:
+    def _write_summary(self, ledger: Ledger) -> None:
         options = self._options()
-        if options.summary is None or self._header is None:
+        if options.summary is None:
             return
         from .report.summary import summary_lines
 
-        lines = summary_lines(self._found, self._header, self._finish, self._confirmed, options.self_check)
+        lines = summary_lines(ledger.found, ledger.header, self._finish, ledger.confirmed, options.self_check)
         try:
             options.summary.write_text("\n".join(lines) + "\n", encoding="utf-8")
         except OSError as error:
@@ -248,24 +191,33 @@ class Recorder:
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table of the run, after everybody else's."""
-        if self._header is None or self._writer is None:
+        if self._ledger is None:
             return
         from .report.gate import finish_lines, self_check_lines
         from .report.terminal import summary_lines
 
         verbose = self._config.getoption("verbose") > 0
         terminalreporter.section("dsbench")
-        lines = summary_lines(self._found, self._header, verbose)
+        lines = summary_lines(self._ledger.found, self._ledger.header, verbose)
         lines += [
             *finish_lines(self._finish, self._shown, verbose),
-            *self_check_lines(self._confirmed, self._options().self_check),
+            *self_check_lines(self._ledger.confirmed, self._options().self_check),
         ]
-        for line in [*lines, *self._remarks, f"results: {self._shown(self._writer.path)}"]:
+        for line in [*lines, *self._remarks, f"results: {self._shown(self._ledger.path)}"]:
             terminalreporter.write_line(line)
 
     def _shown(self, path: Path) -> str:
         here = self._config.invocation_params.dir
         return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def _covered(ledger: Ledger) -> Header:
+    """The header without benches by hand that were not reached: only they themselves could have told of a second call."""
+    from .measurement import OWN
+
+    names = {one.case.operator for one in ledger.found if one.case.provider == OWN and one.work is None}
+    coverage = ledger.header.coverage
+    return ledger.header.replace(coverage=coverage.replace(partial=tuple(sorted({*coverage.partial, *names}))))
 
 
 def _reason(report: pytest.TestReport) -> str:

@@ -141,7 +141,6 @@ def test_the_fastest_provider_counts_unless_one_is_asked_for(tiny: Model) -> Non
         ({"status": "failed", "reason": "wrong"}, "torch: failed, wrong"),
         ({"status": "noisy_host"}, "torch: noisy_host"),
         ({"status": "not_run", "reason": "after a crash"}, "torch: not_run, after a crash"),
-        ({"cold": False}, "torch: timed from a warm cache"),
     ],
 )
 def test_only_times_that_can_be_trusted_count(tiny: Model, fields: dict[str, Any], gap: str) -> None:
@@ -158,6 +157,16 @@ def test_faster_than_light_is_an_error_and_counts_nowhere(tiny: Model) -> None:
     assert norm.errors == (f"{fast.case.name}: 2094.0% of peak, which no device reaches; the time counts nowhere",)
     (beside, *_) = at(layers.from_run(tiny, [fast, one(case, 2 * limit, "triton")], GB200), 1).rows
     assert (beside.provider, beside.share_of_peak) == ("triton", pytest.approx(0.5)) and beside.errors
+
+
+def test_a_warm_time_counts_where_there_is_no_other_and_has_no_share_of_the_peak(tiny: Model) -> None:
+    (case, *_) = cases()
+    limit = bound(case.op.work(), GB200).seconds
+    warm = one(case, limit / 3, cold=False)
+    (norm, *_) = at(layers.from_run(tiny, [warm], GB200), 1).rows
+    assert norm.warm and norm.seconds == limit / 3 and norm.share_of_peak is None and not norm.errors
+    (norm, *_) = at(layers.from_run(tiny, [warm, one(case, 2 * limit, "triton")], GB200), 1).rows
+    assert not norm.warm and norm.provider == "triton"
 
 
 def test_exactly_at_the_peak_is_no_error(tiny: Model) -> None:
@@ -246,6 +255,7 @@ def test_bounds_are_marked_as_such_for_any_sheet(dsbench: Dsbench) -> None:
     ("arguments", "sentence"),
     [
         (["--model", "deepseek_r1"], "layer: expected a run file or --hw"),
+        (["--hw", "gb200"], "layer: expected --model and one of deepseek_r1, qwen3_8b, or the path of a .toml file"),
         (["run.jsonl", "--model", "deepseek_r1", "--hw", "gb200"], "layer: expected a run file or --hw"),
         (["--model", "deepsek_r1", "--hw", "gb200"], "unknown model 'deepsek_r1'; did you mean 'deepseek_r1'? known: "),
         (["--model", "qwen3_8b", "--hw", "gb20"], "unknown GPU 'gb20'; did you mean 'gb200'?"),

@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
     """Adds the command to the parser."""
     parser = commands.add_parser("layer", help="what a layer of a model takes: from a run, or from T_SOL on a data sheet")
     parser.add_argument("run", nargs="?", type=Path, metavar="RUN", help="a run file")
-    parser.add_argument("--model", required=True, metavar="NAME", help="a model, such as deepseek_r1, or a .toml file")
+    parser.add_argument("--model", metavar="NAME", help="a model, such as deepseek_r1, or a .toml file")
     parser.add_argument("--hw", metavar="NAME", help="instead of a run: the bounds on this data sheet")
     parser.add_argument("--provider", metavar="NAME", help="this provider alone (default: each op by its fastest)")
     parser.add_argument("--phase", metavar="NAME", help="this phase alone, such as decode")
@@ -39,7 +39,10 @@ def _layer(given: argparse.Namespace) -> Generator[str, None, int]:
         raise Mistake("layer: expected a run file or --hw, such as `dsbench layer --model deepseek_r1 --hw gb200`")
     if given.hw and given.provider:
         raise Mistake("layer: --provider chooses among the times of a run, and --hw has none; leave one of them out")
-    model = modelfile.named(given.model, (Path("models"), *bundled()))
+    folders = (Path("models"), *bundled())
+    if given.model is None:
+        raise Mistake(f"layer: expected --model and one of {', '.join(modelfile.names(folders))}, or the path of a .toml file")
+    model = modelfile.named(given.model, folders)
     if given.hw:
         hardware = sheet(given.hw)
         found = layers.from_bounds(model, hardware)

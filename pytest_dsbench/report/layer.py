@@ -43,6 +43,9 @@ def _full(layer: Layer, bounds: bool) -> Iterator[str]:
     rate = layer.tokens_per_second()
     speed = f"; {rate:,.0f} tokens/s{' at most' if bounds else ''}" if rate else ""
     yield f"all {sum(layer.model.kinds().values())} layers: {_milliseconds(total)}{speed}"
+    warm = [row.op.name for row in layer.rows if row.warm]
+    if warm:
+        yield f"timed from a warm cache, so that the memory roof does not hold: {', '.join(warm)}"
     yield from (f"gap: {row.op.name}: {row.gap}" for row in layer.rows if row.seconds is None)
 
 
@@ -51,9 +54,15 @@ def _cells(row: Row, bounds: bool) -> list[str]:
     head = [_kernel(row), name, row.provider or "-"]
     if row.seconds is None:
         return [*head, "gap", "-", "-", "-", row.op.category]
-    share = "bound" if bounds else f"{row.share_of_peak:.1%}" if row.share_of_peak is not None else "-"
-    flops, bandwidth = row.work.flops / row.seconds / 1e9, row.work.bytes / row.seconds / 1e9
-    return [*head, f"{row.seconds * 1e3:.6f}", f"{flops:,.0f}", f"{bandwidth:,.0f}", share, row.op.category]
+    known = f"{row.share_of_peak:.1%}" if row.share_of_peak is not None else "-"
+    share = "bound" if bounds else "warm" if row.warm else known
+    rates = (_giga(count / row.seconds) for count in (row.work.flops, row.work.bytes))
+    return [*head, f"{row.seconds * 1e3:.6f}", *rates, share, row.op.category]
+
+
+def _giga(rate: float) -> str:
+    """A rate per second in 1e9, in three digits or more."""
+    return f"{rate / 1e9:,.0f}" if rate >= 1e11 else f"{rate / 1e9:.3g}"
 
 
 def _kernel(row: Row) -> str:
