@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from pytest_dsbench import provider, providers
+from pytest_dsbench import provider as home
+from pytest_dsbench import providers
 from pytest_dsbench.check import compare, named
 from pytest_dsbench.operator import Operator
 from pytest_dsbench.operators import everything, find
@@ -47,7 +48,7 @@ def provider(needs: str | tuple[str, ...] = (), devices: tuple[str, ...] = ("cud
 def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Stands in for the installed distributions: name to version."""
     versions: dict[str, str] = {}
-    monkeypatch.setattr(provider, "_version", versions.get)
+    monkeypatch.setattr(home, "_version", versions.get)
     return versions
 
 
