@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 from .commands import bounds, doctor, duet, gate, history, layer, score, simulate
 from .mistake import Mistake, unknown
@@ -12,10 +13,9 @@ from .mistake import Mistake, unknown
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Returns the exit code: a command's own, or 2 after a mistake, which is one sentence on stderr."""
-    parser = _parser()
-    given, rest = parser.parse_known_args(arguments)
     code = 0
     try:
+        given, rest = _parser().parse_known_args(arguments)
         if rest:
             what = f"argument of {given.name}" if given.name else "argument"
             raise Mistake(unknown(what, rest[0].partition("=")[0], given.options))
@@ -40,8 +40,20 @@ def _print(lines: Iterable[str]) -> int:
             return end.value or 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one sentence, as everything else here does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises Mistake."""
+        command = self.prog.removeprefix("dsbench").strip()
+        choice = re.fullmatch(r"argument (\w+): invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if choice:
+            message = unknown(choice[1].lower(), choice[2], re.findall(r"[\w.-]+", choice[3]))
+        raise Mistake(f"{command}: {message}" if command else message)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="dsbench", description="Kernels against the speed of light of the hardware.")
+    parser = _Parser(prog="dsbench", description="Kernels against the speed of light of the hardware.")
     commands = parser.add_subparsers(dest="name", metavar="COMMAND")
     for group in (bounds, doctor, layer, score, gate, history, duet, simulate):
         group.add(commands)

@@ -1,6 +1,5 @@
 """One model file -> Cases: every op of every phase at every point. A mistake becomes a Broken with `path:line`."""
 
-import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from .mistake import Mistake, unknown
 from .model import Model, Op, Phase
 from .positions import key_line, row_lines
 from .record import Record
-from .tables import AtKey, converted
+from .tables import AtKey, AtLine, converted, parsed
 from .units import Fp8Dtype
 
 R = TypeVar("R", bound=Record)
@@ -22,7 +21,7 @@ def read(text: str, data: dict[str, Any], shown: str, fp8: Fp8Dtype) -> Iterator
     """The cases of one model file, in the order of its ops, each mistake as a Broken in its place."""
     try:
         model = checked(text, data)
-    except _AtLine as error:
+    except AtLine as error:
         yield Broken(operator=None, path=shown, line=error.line, sentence=str(error))
         return
     lines = row_lines(text, "op")
@@ -44,18 +43,16 @@ def _cases(model: Model, phase: Phase, op: Op, shown: str, line: int, fp8: Fp8Dt
 def load(path: Path) -> Model:
     """The model at `path`. Raises Mistake, "path:line: what", where it is wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
-        data = tomllib.loads(text)
+        # What is not UTF-8 is not TOML either, and is found at its line.
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise Mistake(f"cannot read the model {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise Mistake(f"{path}: not TOML: {error}") from None
     try:
-        model = checked(text, data)
+        model = checked(text, parsed(text))
         for number, op in enumerate(model.op):
             with _at(text, "op", number):
                 _build(model, op)
-    except _AtLine as error:
+    except AtLine as error:
         raise Mistake(f"{path}:{error.line}: {error}") from None
     return model
 
@@ -86,18 +83,12 @@ def names(folders: Iterable[Path]) -> dict[str, Path]:
     return found
 
 
-class _AtLine(Mistake):
-    def __init__(self, line: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.line = line
-
-
 def checked(text: str, data: dict[str, Any]) -> Model:
-    """The model of a file's data, its phases and ops held against each other. Raises _AtLine."""
+    """The model of a file's data, its phases and ops held against each other. Raises AtLine."""
     rows = {key: data.get(key) for key in ("phase", "op")}
     for key, blocks in rows.items():
         if not isinstance(blocks, list) or not blocks or not all(isinstance(block, dict) for block in blocks):
-            raise _AtLine(key_line(text, key), f"no [[{key}]]; a model needs at least one")
+            raise AtLine(key_line(text, key), f"no [[{key}]]; a model needs at least one")
     try:
         model = converted({**data, "phase": (), "op": ()}, Model, "key of a model file")
         with _at_key("model"):
@@ -105,7 +96,7 @@ def checked(text: str, data: dict[str, Any]) -> Model:
         with _at_key("layers"):
             model.kinds()
     except AtKey as error:
-        raise _AtLine(key_line(text, error.key), str(error)) from None
+        raise AtLine(key_line(text, error.key), str(error)) from None
     model = model.replace(phase=_blocks(text, data, "phase", Phase), op=_blocks(text, data, "op", Op))
     for number, phase in enumerate(model.phase):
         with _at(text, "phase", number):
@@ -140,7 +131,7 @@ def _at(text: str, key: str, number: int) -> Iterator[None]:
         yield
     except Mistake as error:
         lines = row_lines(text, key)
-        raise _AtLine(lines[number] if number < len(lines) else 1, str(error)) from None
+        raise AtLine(lines[number] if number < len(lines) else 1, str(error)) from None
 
 
 def _check_phase(model: Model, phase: Phase) -> None:

@@ -115,7 +115,7 @@ _REGISTRY: dict[str, type["Operator"]] = {}
 class Operator(Record):
     """Base of all operators. A subclass declares its dimensions as fields and defines the five methods below."""
 
-    #: snake-case name of the class, as in shape files
+    #: as in shape files; the name of the class in snake case, where it has none of its own
     name: ClassVar[str] = ""
     #: how far each output may be from the reference
     tolerance: ClassVar[dict[str, Tolerance]] = {}
@@ -131,7 +131,7 @@ class Operator(Record):
     providers: ClassVar[dict[str, Provider]] = {}
 
     def __init_subclass__(cls) -> None:
-        cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        cls.name = cls.__dict__.get("name") or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
         cls.providers = {}
         known = _REGISTRY.get(cls.name)
         # The same file imported twice (by pytest under two names, say) is not a second operator.

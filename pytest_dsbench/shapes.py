@@ -1,7 +1,6 @@
 """Shape files and model files -> Cases. What is broken in one becomes a Broken; it never stops the others."""
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from . import modelfile, shapefile
 from .case import Broken, Case, Provenance
 from .operator import Operator
 from .record import Record
+from .tables import AtLine, parsed
 from .units import Fp8Dtype
 
 __all__ = ["Broken", "Case", "Provenance", "Shapes", "bundled", "load"]
@@ -80,12 +80,10 @@ def _read(file: Path, shown: str, fp8: Fp8Dtype) -> Iterator[Case | Broken]:
         yield Broken(operator=None, path=shown, line=1, sentence=f"cannot be read: {error.strerror}")
         return
     try:
-        data = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets as deep, are no TOML error
+        data = parsed(text)
+    except AtLine as error:
         guess = re.search(r"""^\s*operator\s*=\s*["']([^"']*)["']""", text, re.MULTILINE)
-        at = re.search(r"at line (\d+)", str(error))
-        line = int(at[1]) if at else max(len(text.splitlines()), 1)
-        yield Broken(operator=guess[1] if guess else None, path=shown, line=line, sentence=f"not TOML: {error}")
+        yield Broken(operator=guess[1] if guess else None, path=shown, line=error.line, sentence=str(error))
         return
     reader = modelfile.read if "model" in data and "operator" not in data else shapefile.read
     yield from reader(text, data, shown, fp8)

@@ -1,6 +1,7 @@
 """Tables of a TOML file as records, each mistake as one sentence at its key."""
 
 import re
+import tomllib
 from typing import Any, TypeVar
 
 import msgspec
@@ -9,6 +10,23 @@ from .mistake import Mistake, unknown
 from .record import Record
 
 R = TypeVar("R", bound=Record)
+
+
+class AtLine(Mistake):
+    """What is wrong at one line; whoever knows the file says which."""
+
+    def __init__(self, line: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.line = line
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """The tables of a TOML text. Raises AtLine where it is none."""
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or brackets as deep, are no TOML error
+        at = re.search(r"at line (\d+)", str(error))
+        raise AtLine(int(at[1]) if at else max(len(text.splitlines()), 1), f"not TOML: {error}") from None
 
 
 class AtKey(Mistake):

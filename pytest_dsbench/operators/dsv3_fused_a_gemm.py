@@ -1,6 +1,6 @@
 """dsv3_fused_a_gemm: the first projection of DeepSeek's latent attention, of queries, keys and rotary key in one product."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ..operator import Dim, Inputs, New, Operator, Spec
 from ..work import Work
@@ -10,12 +10,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Dsv3FusedA_Gemm(Operator):  # noqa: N801 - an underscore where no small letter parts two words of its name
+class Dsv3FusedAGemm(Operator):
     """out = mat_a weight^T in bf16, accumulated in fp32.
 
     mat_a [tokens, hidden], weight [columns, hidden] as the model holds it, out [tokens, columns]; the columns are those of the
     latent query (q_lora_rank), of the latent key (kv_lora_rank) and of the rotary key (rope_dim).
     """
+
+    # As the kernel is called: no small letter parts two words of the class.
+    name: ClassVar[str] = "dsv3_fused_a_gemm"
 
     tokens: Dim
     hidden: Dim = 7168

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ...operators.bmm_fp8 import BmmFp8
-from ...operators.dsv3_fused_a_gemm import Dsv3FusedA_Gemm
+from ...operators.dsv3_fused_a_gemm import Dsv3FusedAGemm
 from ...operators.dsv3_router_gemm import Dsv3RouterGemm
 from ...provider import Launch
 from .._case import only
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@Dsv3FusedA_Gemm.provider("sgl_kernel", needs=NEEDS)
-def _dsv3_fused_a_gemm(op: Dsv3FusedA_Gemm, mat_a: "Tensor", weight: "Tensor") -> Launch:
+@Dsv3FusedAGemm.provider("sgl_kernel", needs=NEEDS)
+def _dsv3_fused_a_gemm(op: Dsv3FusedAGemm, mat_a: "Tensor", weight: "Tensor") -> Launch:
     """It takes the weight column by column, which is how ours lies, seen the other way round."""
     from sgl_kernel import dsv3_fused_a_gemm
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ...operators.dsv3_fused_a_gemm import Dsv3FusedA_Gemm
+from ...operators.dsv3_fused_a_gemm import Dsv3FusedAGemm
 from ...provider import Launch
 from . import NEEDS
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@Dsv3FusedA_Gemm.provider("sglang", needs=NEEDS)
-def _dsv3_fused_a_gemm(op: Dsv3FusedA_Gemm, mat_a: "Tensor", weight: "Tensor") -> Launch:
+@Dsv3FusedAGemm.provider("sglang", needs=NEEDS)
+def _dsv3_fused_a_gemm(op: Dsv3FusedAGemm, mat_a: "Tensor", weight: "Tensor") -> Launch:
     """CUDA compiled at its first call. It takes the weight column by column, which is how ours lies, seen the other way round."""
     from sglang.kernels.ops.gemm.dsv3_fused_a_gemm import dsv3_fused_a_gemm
 

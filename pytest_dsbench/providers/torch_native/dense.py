@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ...operators.bmm_fp8 import BmmFp8
-from ...operators.dsv3_fused_a_gemm import Dsv3FusedA_Gemm
+from ...operators.dsv3_fused_a_gemm import Dsv3FusedAGemm
 from ...operators.dsv3_router_gemm import Dsv3RouterGemm
 from ...operators.matmul import Matmul
 from ...provider import Launch
@@ -20,8 +20,8 @@ def _matmul(op: Matmul, a: "Tensor", weight: "Tensor") -> Launch:
     return lambda: linear(a, weight)
 
 
-@native(Dsv3FusedA_Gemm)
-def _dsv3_fused_a_gemm(op: Dsv3FusedA_Gemm, mat_a: "Tensor", weight: "Tensor") -> Launch:
+@native(Dsv3FusedAGemm)
+def _dsv3_fused_a_gemm(op: Dsv3FusedAGemm, mat_a: "Tensor", weight: "Tensor") -> Launch:
     from torch.nn.functional import linear
 
     return lambda: linear(mat_a, weight)
