@@ -161,7 +161,9 @@ def _measured(row: Row, found: list[Measurement]) -> Row:
 
 def _impossible(one: Measurement) -> str | None:
     """One sentence where a time beats the speed of light: something is wrong with the kernel, the clock or the work."""
-    if one.efficiency is None or one.cold is False or not (one.efficiency > 1 or one.status == "invalid"):
+    if one.efficiency is None or one.cold is False or one.status not in ("passed", "invalid"):
+        return None
+    if one.efficiency <= 1 and one.status != "invalid":
         return None
     return f"{one.case.name}: {one.efficiency:.1%} of peak, which no device reaches; the time counts nowhere"
 
