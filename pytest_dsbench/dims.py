@@ -11,16 +11,22 @@ from .operator import Operator
 
 
 @cache
+def fields(cls: type[Operator]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """The dimensions of an operator; looked up once, since msgspec reads the annotations anew each time."""
+    return tuple(msgspec.structs.fields(cls))
+
+
+@cache
 def list_fields(cls: type[Operator]) -> frozenset[str]:
     """The dimensions of an operator that are lists themselves, such as the lengths of a ragged batch."""
-    kinds = {field.name: field.type for field in msgspec.structs.fields(cls)}
+    kinds = {field.name: field.type for field in fields(cls)}
     bare = {name: kind.__origin__ if get_origin(kind) is Annotated else kind for name, kind in kinds.items()}
     return frozenset(name for name, kind in bare.items() if get_origin(kind) is tuple)
 
 
 def describe(op: Operator) -> str:
     """A case's label: every dimension without a default and every other one that differs from it; usable with -k."""
-    values = ((field, getattr(op, field.name)) for field in msgspec.structs.fields(op))
+    values = ((field, getattr(op, field.name)) for field in fields(type(op)))
     return "-".join(_part(field.name, value) for field, value in values if value != field.default)
 
 
@@ -44,7 +50,7 @@ def _run_lengths(values: tuple[int, ...]) -> str:
 
 def as_row(op: Operator) -> str:
     """The shape as a row of a shape file: "{ tokens = 3, hidden = 40 }"; what has its default is left out."""
-    values = ((field, getattr(op, field.name)) for field in msgspec.structs.fields(op))
+    values = ((field, getattr(op, field.name)) for field in fields(type(op)))
     return "{ " + ", ".join(f"{field.name} = {_toml(value)}" for field, value in values if value != field.default) + " }"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from . import formula
-from .dims import list_fields
+from .dims import fields, list_fields
 from .mistake import Mistake
 from .operator import Operator
 
@@ -39,7 +39,7 @@ def _is_sweep(cls: type[Operator], key: str, value: object) -> bool:
 
 def evaluated(cls: type[Operator], dims: Dims, tp: object = None) -> Dims:
     """The dimensions with every formula replaced by its value; helper names are dropped."""
-    defaults = {field.name: field.default for field in msgspec.structs.fields(cls) if field.default is not msgspec.NODEFAULT}
+    defaults = {field.name: field.default for field in fields(cls) if field.default is not msgspec.NODEFAULT}
     scope: Dims = {**defaults, **({"tp": tp} if isinstance(tp, int) else {}), **dims}
     waiting = {key: value for key, value in dims.items() if formula.is_formula(value)}
     while waiting:

@@ -105,6 +105,7 @@ def contracts() -> tuple[Contract, ...]:
     return tuple(sorted(found, key=lambda one: (KERNELS.index(one.place), one.replaces is not None)))
 
 
+@cache
 def of(operator: str, provider: str) -> tuple[Contract, ...]:
     """The contracts of the kernels that a provider calls for an operator."""
     return tuple(one for one in contracts() if (one.operator, one.provider) == (operator, provider))
