@@ -115,7 +115,7 @@ def _cases_of(count: int) -> str:
 
 def _general(reason: str) -> str:
     """A reason without the case's own quantity: "T_SOL 1.9 s over the budget of 0.5 s" -> "T_SOL over the budget of 0.5 s"."""
-    own = r"^(T_SOL|memory) [\d.]+ \S+ |^\d+ of \d+ (?=batches)| \d+x"
+    own = r"^(T_SOL|memory) [\d.]+ \S+ |^\w+ = .*?, (?=outside the limit )|^\d+ of \d+ (?=batches)| \d+x"
     return re.sub(own, lambda m: f"{m[1]} " if m[1] else "", reason).strip()
 
 

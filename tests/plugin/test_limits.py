@@ -19,6 +19,8 @@ def test_a_case_outside_a_limit_is_skipped_with_it(project: Project) -> None:
     assert found.code == 0 and found.counts == {"passed": 2, "skipped": 1}
     found.plain()
     assert "rows = 256, outside the limit rows <= 64 of limited: one kernel per row" in found.text
+    # Cases outside of one limit are counted together.
+    assert "   1 case skipped: outside the limit rows <= 64 of limited: one kernel per row" in found.lines
     (result,) = [one for one in project.records() if one.status == "skipped"]
     assert result.reason == "rows = 256, outside the limit rows <= 64 of limited: one kernel per row"
     assert result.bound is not None and result.correctness is None
