@@ -1,7 +1,7 @@
 """What of the kernels under contract could run here, found out without importing any of their libraries."""
 
 from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import suppress
 from pathlib import Path
 
 from .contracts import Contract, contracts, of
@@ -72,28 +72,22 @@ def _calls(contract: Contract) -> list[Call]:
     from . import providers
 
     providers.load()
-    provider = find(contract.operator).providers.get(contract.provider)
-    if provider is None:
-        return []
+    provider = find(contract.operator).providers[contract.provider]
     others = {one.kernel for one in of(contract.operator, contract.provider)} - {contract.kernel}
     return [one for one in calls(provider.prepare) if one.package == contract.module and one.name not in others]
 
 
 def here() -> list[Library]:
     """The distributions of all contracts that are installed in this environment."""
-    return [Installed(name) for name in _distributions() if _is_installed(name)]
+    found: list[Library] = []
+    for name in _distributions():
+        with suppress(Mistake):
+            found.append(Installed(name))
+    return found
 
 
 def _distributions() -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for contract in contracts() for name in contract.packages))
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        version(name)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 def wheels(folder: Path) -> list[Library]:

@@ -1,11 +1,10 @@
 """What one layer of a model takes, summed up from the cases of a run, or from their bounds alone."""
 
-from collections.abc import Callable, Iterable, Mapping
-
-import msgspec
+from collections.abc import Callable, Iterable
+from math import inf
 
 from .hardware.sheet import Hardware
-from .measurement import Measurement
+from .measurement import Measurement, read_back, shape_of
 from .mistake import Mistake, unknown
 from .model import Model, Op, Phase, Point
 from .operator import Operator
@@ -114,10 +113,14 @@ def from_run(model: Model, found: Iterable[Measurement], hardware: Hardware, pro
     for one in found:
         names.add(one.case.provider)
         if provider in (None, one.case.provider):
-            by_shape.setdefault(_shape(one.case.operator, one.case.dims), []).append(one)
+            by_shape.setdefault(one.case.shape, []).append(one)
     if provider is not None and provider not in names:
         raise Mistake(f"--provider: {unknown('provider of this run', provider, names)}")
-    return _layers(model, hardware, lambda row: _measured(row, by_shape.get(_shape(row.operator.name, row.operator), [])))
+
+    def timed(row: Row) -> Row:
+        return _measured(row, by_shape.get(shape_of(row.operator.name, read_back(row.operator)), []))
+
+    return _layers(model, hardware, timed)
 
 
 def _layers(model: Model, hardware: Hardware, timed: Callable[[Row], Row]) -> list[Layer]:
@@ -152,11 +155,22 @@ def _measured(row: Row, found: list[Measurement]) -> Row:
         return row.replace(gap="not in the run")
     errors = tuple(sentence for sentence in map(_impossible, found) if sentence)
     passed = [one for one in found if one.status == "passed" and one.time is not None and _impossible(one) is None]
-    times = [(one.cold is False, one.time.median, one.case.provider) for one in passed if one.time is not None]
-    if not times:
+    if not passed:
         return row.replace(gap="; ".join(_why(one) for one in found), errors=errors)
-    warm, seconds, provider = min(times)
-    return row.replace(seconds=seconds, provider=provider, warm=warm, gap=None, errors=errors)
+    best = min(passed, key=lambda one: (one.cold is False, _seconds(one)))
+    return row.replace(
+        # Its own bound: a CPU's roof may have been raised since the run began.
+        t_sol=best.bound.seconds if best.bound is not None else row.t_sol,
+        seconds=_seconds(best),
+        provider=best.case.provider,
+        warm=best.cold is False,
+        gap=None,
+        errors=errors,
+    )
+
+
+def _seconds(one: Measurement) -> float:
+    return one.time.median if one.time is not None else inf
 
 
 def _impossible(one: Measurement) -> str | None:
@@ -173,9 +187,3 @@ def _why(one: Measurement) -> str:
     if _impossible(one):
         return f"{one.case.provider}: faster than light"
     return f"{one.case.provider}: {one.status}{f', {one.reason}' if one.reason else ''}"
-
-
-def _shape(operator: str, dims: Operator | Mapping[str, object]) -> str:
-    """An operator at its dimensions, whether they come from a run file or from the operator itself."""
-    plain = msgspec.json.decode(msgspec.json.encode(dims))
-    return f"{operator} {msgspec.json.encode(plain, order='sorted').decode()}"

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from .anchors import Anchors
+from .operator import Operator
 from .record import Record
 from .roofline import Bound
 from .shapes import Case, Provenance
@@ -68,16 +69,30 @@ class Planned(Record):
 
         A label may change; only a bench by hand, whose parameters may be anything, is known by it.
         """
-        dims = msgspec.json.encode(self.dims, order="sorted").decode()
-        return f"{self.operator} {dims} {self.provider}{f' {self.label}' if self.provider == OWN else ''}"
+        return f"{self.shape} {self.provider}{f' {self.label}' if self.provider == OWN else ''}"
+
+    @property
+    def shape(self) -> str:
+        """The same without the provider."""
+        return shape_of(self.operator, self.dims)
+
+
+def shape_of(operator: str, dims: dict[str, Any]) -> str:
+    """What an operator at some dimensions is known by, the dimensions as they are read back from a file."""
+    return f"{operator} {msgspec.json.encode(dims, order='sorted').decode()}"
+
+
+def read_back(op: Operator) -> dict[str, Any]:
+    """The dimensions of an operator as a file gives them back: lists, where the operator has tuples."""
+    dims: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(op))
+    return dims
 
 
 def planned(case: Case, provider: str, bench: str = "") -> Planned:
     """The Planned of a case of a shape file, run by the bench `path::function`."""
     return Planned(
         operator=case.op.name,
-        # As they will be read back: lists, where the operator has tuples.
-        dims=msgspec.json.decode(msgspec.json.encode(case.op)),
+        dims=read_back(case.op),
         label=case.label,
         tags=case.tags,
         importance=case.importance,

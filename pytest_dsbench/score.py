@@ -103,7 +103,7 @@ def entries(found: Iterable[Measurement], provider: str | None = None) -> list[E
     best: dict[str, Entry] = {}
     for one in found:
         entry = _entry(one) if provider in (None, one.case.provider) else None
-        key = f"{one.case.operator} {sorted(one.case.dims.items())}"
+        key = one.case.shape
         if entry is not None and (key not in best or entry.efficiency > best[key].efficiency):
             best[key] = entry
     return list(best.values())

@@ -98,7 +98,7 @@ def test_the_command_on_wheels(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_the_command_on_what_is_installed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_is_installed", lambda name: False)
+    monkeypatch.setattr(doctor, "here", list)
     monkeypatch.setattr(command, "has_gpu", lambda: False)
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -169,6 +169,15 @@ def test_a_warm_time_counts_where_there_is_no_other_and_has_no_share_of_the_peak
     assert not norm.warm and norm.provider == "triton"
 
 
+def test_the_share_of_the_peak_is_that_of_the_run_whose_roof_was_raised(tiny: Model) -> None:
+    """The header has the roof of the beginning: held against that, a time could be above its peak."""
+    (case, *_) = cases()
+    limit = bound(case.op.work(), GB200).seconds
+    low = GB200.replace(bandwidth=GB200.bandwidth / 4)
+    (norm, *_) = at(layers.from_run(tiny, [one(case, 2 * limit)], low), 1).rows
+    assert norm.share_of_peak == pytest.approx(0.5) and not norm.errors
+
+
 def test_exactly_at_the_peak_is_no_error(tiny: Model) -> None:
     (case, *_) = cases()
     (norm, *_) = at(layers.from_run(tiny, [one(case, bound(case.op.work(), GB200).seconds)], GB200), 1).rows
