@@ -1,6 +1,7 @@
 """Case: an operator at some dimensions, and where that was declared."""
 
 import re
+from contextlib import suppress
 
 import msgspec
 
@@ -62,6 +63,8 @@ class Broken(Record):
     path: str
     line: int
     sentence: str
+    #: those that could be read: whoever selects by them must not miss what is broken among the selected
+    tags: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.sentence}"
@@ -78,3 +81,13 @@ def check_tags(tags: tuple[str, ...]) -> None:
             raise Mistake(f"tag {tag!r} cannot be a pytest mark; expected a letter, then letters, digits and _")
         if tag in _PYTESTS_OWN:
             raise Mistake(f"tag {tag!r} is a mark that means something to pytest; choose another word")
+
+
+def readable_tags(*words: object) -> tuple[str, ...]:
+    """Of what a broken file has where tags belong, the tags."""
+    found = []
+    for word in words:
+        with suppress(Mistake):
+            check_tags((word,) if isinstance(word, str) else ("",))
+            found.append(str(word))
+    return tuple(dict.fromkeys(found))

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .case import MOST_CASES, Broken, Case, check_tags
+from .case import MOST_CASES, Broken, Case, check_tags, readable_tags
 from .dims import describe
 from .mistake import Mistake, unknown
 from .model import Model, Op, Phase
@@ -22,7 +22,10 @@ def read(text: str, data: dict[str, Any], shown: str, fp8: Fp8Dtype) -> Iterator
     try:
         model = checked(text, data)
     except AtLine as error:
-        yield Broken(operator=None, path=shown, line=error.line, sentence=str(error))
+        phases = data.get("phase")
+        names = [one.get("name") for one in phases if isinstance(one, dict)] if isinstance(phases, list) else []
+        tags = readable_tags(data.get("model"), *names)
+        yield Broken(operator=None, path=shown, line=error.line, sentence=str(error), tags=tags)
         return
     lines = row_lines(text, "op")
     for number, op in enumerate(model.op):
@@ -31,7 +34,8 @@ def read(text: str, data: dict[str, Any], shown: str, fp8: Fp8Dtype) -> Iterator
             for phase in model.phases_of(op):
                 yield from _cases(model, phase, op, shown, line, fp8)
         except Mistake as error:
-            yield Broken(operator=op.operator, path=shown, line=line, sentence=str(error))
+            tags = (model.model, *(phase.name for phase in model.phases_of(op)), op.tag)
+            yield Broken(operator=op.operator, path=shown, line=line, sentence=str(error), tags=tags)
 
 
 def _cases(model: Model, phase: Phase, op: Op, shown: str, line: int, fp8: Fp8Dtype) -> Iterator[Case]:

@@ -85,10 +85,10 @@ class Session:
         found = []
         for job in self.jobs().of(operator):
             if isinstance(job, Broken):
-                found.append(pytest.param(job, id=f"{job.path}:{job.line}"))
+                name, tags = f"{job.path}:{job.line}", job.tags
             else:
-                tags = job.tags if isinstance(job, Job) else ("fuzz",) if isinstance(job, Fuzz) else ()
-                found.append(pytest.param(job, id=job.id, marks=[self._mark(tag) for tag in tags]))
+                name, tags = job.id, job.tags if isinstance(job, Job) else ("fuzz",) if isinstance(job, Fuzz) else ()
+            found.append(pytest.param(job, id=name, marks=[self._mark(tag) for tag in tags]))
         return found
 
     def _mark(self, tag: str) -> pytest.MarkDecorator:
@@ -99,7 +99,13 @@ class Session:
 
     def orphans(self, session: pytest.Session) -> list[pytest.Item]:
         """Items for broken shape files that no bench speaks for."""
-        return [BrokenShapes.of(session, one) for one in self.jobs().orphans()] if self._jobs else []
+        items: list[pytest.Item] = []
+        for broken in self.jobs().orphans() if self._jobs else ():
+            item = BrokenShapes.of(session, broken)
+            for tag in broken.tags:
+                item.add_marker(self._mark(tag))
+            items.append(item)
+        return items
 
     def ready(self, items: Iterable[pytest.Item], run: bool) -> None:
         """Checks what can be checked only now; for a run it also finds the device. Raises pytest.UsageError."""

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from . import sweep
-from .case import MOST_CASES, Broken, Case, Provenance, check_tags
+from .case import MOST_CASES, Broken, Case, Provenance, check_tags, readable_tags
 from .dims import describe
 from .mistake import Mistake, unknown
 from .operator import Operator
@@ -48,7 +48,8 @@ def read(text: str, data: dict[str, Any], shown: str, fp8: Fp8Dtype) -> Iterator
     except AtKey as error:
         name = data.get("operator")
         line = key_line(text, error.key)
-        yield Broken(operator=name if isinstance(name, str) else None, path=shown, line=line, sentence=str(error))
+        known = name if isinstance(name, str) else None
+        yield Broken(operator=known, path=shown, line=line, sentence=str(error), tags=_tags(data))
         return
     if "fp8" in find(given.operator).__struct_fields__:
         given = given.replace(defaults={"fp8": fp8, **given.defaults})
@@ -77,6 +78,12 @@ def _checked_file(data: dict[str, Any]) -> _File:
 _ROW_KEYS = {field.encode_name for field in msgspec.structs.fields(_Row)}
 
 
+def _tags(table: dict[str, Any]) -> tuple[str, ...]:
+    """The tags of a file or row that is broken."""
+    given = table.get("tags")
+    return readable_tags(*given) if isinstance(given, list) else ()
+
+
 def _rows(given: _File, lines: list[int], shown: str) -> Iterator[Case | Broken]:
     cls = find(given.operator)
     total = 0
@@ -93,7 +100,8 @@ def _rows(given: _File, lines: list[int], shown: str) -> Iterator[Case | Broken]
                 if getattr(row, key) is not None and len(ops) > 1:
                     raise Mistake(f"{key} {getattr(row, key)} stands on a sweep of {len(ops)} cases; it names one case")
         except Mistake as error:
-            yield Broken(operator=cls.name, path=shown, line=line, sentence=str(error))
+            tags = (*given.tags, *_tags(raw))
+            yield Broken(operator=cls.name, path=shown, line=line, sentence=str(error), tags=tags)
             continue
         for op in ops:
             yield Case(

@@ -69,7 +69,7 @@ def _once(case: Case, first: Case | None) -> Case | Broken:
         # A row of a shape file says more of a shape than a model that comes to it.
         return case.replace(tags=tuple(dict.fromkeys(case.tags + first.tags)))
     sentence = f"duplicate case: {case.op.name} at {case.label} is already declared at {first.where}"
-    return Broken(operator=case.op.name, path=case.path, line=case.line, sentence=sentence)
+    return Broken(operator=case.op.name, path=case.path, line=case.line, sentence=sentence, tags=case.tags)
 
 
 def _read(file: Path, shown: str, fp8: Fp8Dtype) -> Iterator[Case | Broken]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from project import Project
 
 BENCHES = Path(__file__).parent.parent.parent / "benches"
@@ -63,28 +64,28 @@ def test_models_are_selected_by_their_tags(project: Project) -> None:
     assert lines and all('"decode"' in line and '"deepseek_r1"' in line for line in lines)
 
 
+TINY = """
+model = "tiny"
+title = "Tiny"
+source = "made up"
+constants = { width = 16 }
+layers = { all = 1 }
+[[phase]]
+name = "decode"
+batch = [2, 32]
+sequence = [1]
+context = [8]
+[[op]]
+name = "double"
+operator = "doubled"
+category = "copy"
+dims = { rows = "= batch", columns = "= width // 2" }
+"""
+
+
 def test_a_project_has_models_of_its_own(project: Project) -> None:
     project.doubled(shapes='operator = "doubled"\ncase = [{ rows = 2, tags = ["small"] }]\n')
-    project.file(
-        "models/tiny.toml",
-        """
-        model = "tiny"
-        title = "Tiny"
-        source = "made up"
-        constants = { width = 16 }
-        layers = { all = 1 }
-        [[phase]]
-        name = "decode"
-        batch = [2, 32]
-        sequence = [1]
-        context = [8]
-        [[op]]
-        name = "double"
-        operator = "doubled"
-        category = "copy"
-        dims = { rows = "= batch", columns = "= width // 2" }
-        """,
-    )
+    project.file("models/tiny.toml", TINY)
     found = project.run("-m", "tiny")
     assert found.code == 0 and found.counts == {"passed": 2}
     assert {(one.case.label, one.case.tags) for one in project.records()} == {
@@ -98,3 +99,20 @@ def test_a_broken_model_fails_as_an_item_of_its_own(project: Project) -> None:
     found = project.run()
     found.says("models/tiny.toml:1: no [[phase]]; a model needs at least one")
     assert found.code == 1 and found.counts["passed"] == 3
+
+
+@pytest.mark.parametrize(
+    "old, new", [('"doubled"', '"dubbled"'), ("= width // 2", "= wdth // 2"), ('name = "double"', 'nmae = "double"')]
+)
+def test_what_is_broken_among_the_selected_is_selected(project: Project, old: str, new: str) -> None:
+    """Selected by a tag of the model: the broken op must not just be missing."""
+    project.doubled().file("models/tiny.toml", TINY.replace(old, new))
+    found = project.run("-m", "tiny and decode")
+    assert (found.code, found.counts) == (1, {"failed": 1, "deselected": found.counts["deselected"]})
+    assert "models/tiny.toml:1" in found.text
+
+
+def test_a_broken_row_is_selected_by_its_tags(project: Project) -> None:
+    project.doubled(shapes='operator = "doubled"\ncase = [{ rows = 2 }, { rows = 0, tags = ["small"] }]\n')
+    found = project.run("-m", "small")
+    assert found.code == 1 and "doubled: dimension 'rows' is 0; expected int >= 1" in found.text
