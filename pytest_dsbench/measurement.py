@@ -20,8 +20,8 @@ OWN = "own"
 FLOOR_BOUND = "floor-bound"
 
 #: Version of the lines of a run file. 1 had no `bench`, no verdicts, and no crashed or timed-out cases; 2 had no cases that
-#: were not run.
-VERSION = 3
+#: were not run; 3 had no categories and no imported runs.
+VERSION = 4
 #: Version of how a case is timed. Times of two versions are not compared.
 PROTOCOL = 1
 
@@ -57,6 +57,8 @@ class Planned(Record):
     provider: str
     #: `path::function` of the bench, relative to the root folder; empty in files of version 1
     bench: str = ""
+    #: what kind of work it is; empty in files of versions 1 to 3
+    category: str = ""
 
     @property
     def name(self) -> str:
@@ -100,6 +102,7 @@ def planned(case: Case, provider: str, bench: str = "") -> Planned:
         where=case.where,
         provider=provider,
         bench=bench,
+        category=case.op.category,
     )
 
 

@@ -30,6 +30,12 @@ Ragged = Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, le=2**40)], ...], msg
 #: More bytes than this do not fit in any address space; a case that needs them is a mistake.
 _MOST_BYTES = 2**62
 
+#: Kinds of work, in the order of reports. "routing" chooses experts, and moves tokens to them and back.
+CATEGORIES = (
+    *("attention", "linear_attention", "gemm", "moe", "routing", "norm", "activation", "rope", "quant", "copy", "sampling"),
+    "other",
+)
+
 #: The tensors of one call, by name, in the order of the operator's specification.
 Inputs = dict[str, "Tensor"]
 
@@ -117,6 +123,8 @@ class Operator(Record):
 
     #: as in shape files; the name of the class in snake case, where it has none of its own
     name: ClassVar[str] = ""
+    #: what kind of work it is, as reports group it: one of CATEGORIES, or a word of the user's own
+    category: ClassVar[str] = "other"
     #: how far each output may be from the reference
     tolerance: ClassVar[dict[str, Tolerance]] = {}
     #: input recipes beside the random one, each checked once: "zeros", "huge_channel"

@@ -63,6 +63,8 @@ class Header(Record, tag_field="kind", tag="run"):
     planned: int = 0
     #: of the gate, as the ini file had them
     limits: Thresholds = Thresholds()
+    #: of times that were measured elsewhere: which files they were read from
+    imported: str | None = None
 
 
 class End(Record, tag_field="kind", tag="end"):

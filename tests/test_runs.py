@@ -54,6 +54,7 @@ HEADER = Header(
     coverage=Coverage(paths=("benches",), partial=("rms_norm",), providers=("triton",), opt_in=("torch_compile",)),
     planned=2,
     limits=Thresholds(min_change=0.02),
+    imported="a.csv",
 )
 CASE = Planned(
     operator="attention_forward",
@@ -67,6 +68,7 @@ CASE = Planned(
     where="shapes/a.toml:7",
     provider="torch",
     bench="benches/bench_attention.py::bench_attention_forward",
+    category="attention",
 )
 MEASUREMENT = Measurement(
     case=CASE,
@@ -145,7 +147,7 @@ def test_a_run(tmp_path: Path) -> None:
     assert found == runs.Run(path=str(path), header=HEADER, measurements=measured, end=END, **said)
     kinds = [json.loads(line)["kind"] for line in path.read_text().splitlines()]
     assert kinds == ["run", "case", "confirmation", "case", "verdict", "end"]
-    assert {json.loads(line)["v"] for line in path.read_text().splitlines()} == {3}
+    assert {json.loads(line)["v"] for line in path.read_text().splitlines()} == {4}
 
 
 def fields(record: Record) -> dict[str, Any]:
@@ -207,16 +209,24 @@ def test_bad_lines_stop_no_good_ones(tmp_path: Path) -> None:
 def test_a_newer_version(tmp_path: Path) -> None:
     path = written(tmp_path, MEASUREMENT)
     lines = path.read_bytes().splitlines()
-    newer = json.dumps({"v": 4, "kind": "case", "surprise": True}).encode()
+    newer = json.dumps({"v": 5, "kind": "case", "surprise": True}).encode()
     path.write_bytes(b"\n".join([lines[0], newer, lines[1]]))
     found = read(path)
     assert found.measurements == (MEASUREMENT,)
     assert found.complaints == (
-        f"{path}:2: format version 4 is newer than 3, the newest this version reads; update pytest-dsbench",
+        f"{path}:2: format version 5 is newer than 4, the newest this version reads; update pytest-dsbench",
     )
 
 
 def test_the_version_before() -> None:
+    """A real file of version 3: categories were not known."""
+    found = read(Path(__file__).parent / "data" / "run_v3.jsonl")
+    assert found.complaints == () and found.header is not None and found.end is not None
+    assert found.header.imported is None
+    assert {(one.v, one.status, one.case.category) for one in found.measurements} == {(3, "passed", ""), (3, "skipped", "")}
+
+
+def test_the_version_before_that() -> None:
     """A real file of version 2: a worker crashed, and the run was interrupted."""
     found = read(Path(__file__).parent / "data" / "run_v2.jsonl")
     assert found.complaints == () and found.header is not None and found.end is not None

@@ -25,6 +25,7 @@ class AttentionForward(Operator):
     seq_lens: Ragged
     dtype: FloatDtype = "bf16"
 
+    category = "attention"
     tolerance = {"out": Tolerance(rtol=2**-6, rms=2**-6, rel_l2=8e-3)}
     fuzz = {"heads": (1, 6), "seq_lens": (0, 160)}
     # A channel 1000 times the others makes scores of a million, of which rounding alone decides the softmax.

@@ -26,6 +26,7 @@ class BlockScaledMm(Operator):
     #: fp8_e4m3 reaches 448, fp8_e4m3fnuz (CDNA3) 240
     fp8: Fp8Dtype = "fp8_e4m3"
 
+    category = "gemm"
     constants = ("b", "b_scales")
     fuzz = {
         "n": "= _n_groups * group_n",

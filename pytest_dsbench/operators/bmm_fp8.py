@@ -25,6 +25,7 @@ class BmmFp8(Operator):
     #: fp8_e4m3 reaches 448, fp8_e4m3fnuz (CDNA3) 240
     fp8: Fp8Dtype = "fp8_e4m3"
 
+    category = "gemm"
     constants = ("b", "b_scale")
     fuzz = {"batch": (1, 12)}
 

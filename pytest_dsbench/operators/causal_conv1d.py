@@ -23,6 +23,7 @@ class CausalConv1d(Operator):
     width: Dim = 4
     dtype: FloatDtype = "bf16"
 
+    category = "linear_attention"
     # Kernels that round the sum before silu and kernels that round once are both right.
     tolerance = {"out": Tolerance(rtol=2**-7, rms=2**-9, rel_l2=4e-3)}
     constants = ("weight", "bias")

@@ -31,6 +31,7 @@ class ChunkDeltaRuleOutput(Operator):
     chunk: Dim = 64
     dtype: FloatDtype = "bf16"
 
+    category = "linear_attention"
     tolerance = {"out": Tolerance(rtol=2**-7, rms=3e-2, rel_l2=1e-2)}
     # A channel of q and k 1000 times the others makes A a million times as large, and what cancels leaves its rounding.
     edges = ("zeros",)

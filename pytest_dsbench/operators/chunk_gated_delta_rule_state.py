@@ -35,6 +35,7 @@ class ChunkGatedDeltaRuleState(Operator):
     chunk: Dim = 64
     dtype: FloatDtype = "bf16"
 
+    category = "linear_attention"
     # What rounding does to the state adds up over the chunks.
     tolerance = {
         "h": Tolerance(rtol=2**-6, rms=6e-2, rel_l2=2e-2),

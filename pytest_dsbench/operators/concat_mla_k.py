@@ -25,6 +25,7 @@ class ConcatMlaK(Operator):
     v_dim: Dim = 128
     dtype: Literal["bf16", "fp16"] = "bf16"
 
+    category = "copy"
     fuzz = {"heads": (1, 16), "nope_dim": (1, 130), "rope_dim": (1, 70), "v_dim": (1, 130)}
 
     @property

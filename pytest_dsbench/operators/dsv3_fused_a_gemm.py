@@ -26,6 +26,7 @@ class Dsv3FusedAGemm(Operator):
     kv_lora_rank: Dim = 512
     rope_dim: Dim = 64
 
+    category = "gemm"
     constants = ("weight",)
     fuzz = {"hidden": (1, 600), "q_lora_rank": (1, 160), "kv_lora_rank": (1, 160), "rope_dim": [64, 32, 1]}
     tolerance = {"out": ROUNDED["bf16"]}

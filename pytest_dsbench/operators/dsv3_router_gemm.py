@@ -23,6 +23,7 @@ class Dsv3RouterGemm(Operator):
     #: fp32 keeps logits apart that are one in bf16
     out_dtype: Literal["bf16", "fp32"] = "fp32"
 
+    category = "gemm"
     constants = ("router_weights",)
     fuzz = {"hidden": (1, 600), "experts": (1, 300)}
 

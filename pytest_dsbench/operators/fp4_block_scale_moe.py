@@ -40,6 +40,7 @@ class Fp4BlockScaleMoe(Operator):
     kept_groups: Dim
     scaling: float = 2.5
 
+    category = "moe"
     constants = ("gemm1_weights", "gemm1_weights_scale", "gemm2_weights", "gemm2_weights_scale")
     # Of narrow tokens and experts few terms decide the size of an output.
     fuzz = {

@@ -33,6 +33,7 @@ class Fp4GroupMm(Operator):
     k: Dim
     out_dtype: HalfDtype = "bf16"
 
+    category = "gemm"
     constants = ("b", "b_scales")
     fuzz = {
         "experts": (1, 12),

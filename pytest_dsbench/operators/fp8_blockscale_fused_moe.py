@@ -32,6 +32,7 @@ class Fp8BlockscaleFusedMoe(Operator):
     fp8: Fp8Dtype = "fp8_e4m3"
     out_dtype: FloatDtype = "bf16"
 
+    category = "moe"
     constants = ("w1", "fc1_scale", "w2", "fc2_scale")
     fuzz = {
         "experts": (1, 12),

@@ -26,6 +26,7 @@ class Fp8DynamicPerTokenQuant(Operator):
     #: fp8_e4m3 reaches 448, fp8_e4m3fnuz (CDNA3) 240
     fp8: Fp8Dtype = "fp8_e4m3"
 
+    category = "quant"
     fuzz = {"hidden": (1, 5000)}
 
     @property

@@ -20,6 +20,7 @@ class FusedAddRmsNorm(Operator):
     dtype: FloatDtype = "bf16"
     eps: float = 1e-6
 
+    category = "norm"
     fuzz = {"hidden": (1, 5000)}
     # Kernels in production normalise the sum before it is rounded too: beside a huge channel that is up to 1.1 % of an element.
     tolerance = {"out": Tolerance(rtol=3 * 2**-8, atol=1e-5, rel_l2=3e-3), "residual": EXACT}

@@ -27,6 +27,7 @@ class FusedMoe(Operator):
     top_k: Dim
     dtype: FloatDtype = "bf16"
 
+    category = "moe"
     constants = ("w1", "w2")
     # Of narrow tokens and experts few terms decide the size of an output, and the largest are far above the root mean square.
     fuzz = {

@@ -25,6 +25,7 @@ class FusedQkRmsnorm(Operator):
     dtype: FloatDtype = "fp16"
     eps: float = 1e-6
 
+    category = "norm"
     constants = ("q_weight", "k_weight")
     fuzz = {"q_heads": (1, 16), "kv_heads": (1, 8), "head_dim": [128, 64, 80, 256]}
 

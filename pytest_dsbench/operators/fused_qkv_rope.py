@@ -32,6 +32,7 @@ class FusedQkvRope(Operator):
     bias: bool = False
     dtype: FloatDtype = "fp16"
 
+    category = "rope"
     fuzz = {
         "q_heads": (1, 16),
         "kv_heads": (1, 8),

@@ -27,6 +27,7 @@ class FusedRmsnormQuant(Operator):
     fp8: Fp8Dtype = "fp8_e4m3"
     eps: float = 1e-5
 
+    category = "quant"
     constants = ("weight",)
     fuzz = {"hidden": (1, 5000)}
 

@@ -39,6 +39,7 @@ class GatedDeltaRuleUpdate(Operator):
     states: Dim
     dtype: FloatDtype = "bf16"
 
+    category = "linear_attention"
     tolerance = {
         "out": Tolerance(rtol=2**-7, rms=3e-2, rel_l2=1e-2),
         "final_state": Tolerance(rtol=1e-3, rms=1e-2, rel_l2=1e-3),

@@ -21,6 +21,7 @@ class GatedRmsNorm(Operator):
     dtype: FloatDtype = "bf16"
     eps: float = 1e-6
 
+    category = "norm"
     tolerance = {"out": Tolerance(rtol=2**-7, atol=1e-5, rel_l2=3e-3)}
     constants = ("weight",)
     fuzz = {"hidden": (1, 1000)}

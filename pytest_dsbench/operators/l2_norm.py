@@ -19,6 +19,7 @@ class L2Norm(Operator):
     dtype: FloatDtype = "bf16"
     eps: float = 1e-6
 
+    category = "norm"
     # Values of a row of length 1 are about hidden^-1/2, far below the absolute error that a norm of size 1 may have.
     tolerance = {"out": Tolerance(rtol=2**-7, atol=1e-6, rel_l2=3e-3)}
     fuzz = {"hidden": (1, 5000)}

@@ -19,6 +19,7 @@ class LayerNorm(Operator):
     dtype: FloatDtype = "bf16"
     eps: float = 1e-5
 
+    category = "norm"
     # A row of one element has no variance: what is left of a large one is the rounding of its scale by 1 / sqrt(eps).
     fuzz = {"hidden": (2, 5000)}
     tolerance = {"out": Tolerance(rtol=2**-7, atol=2**-8, rel_l2=3e-3)}

@@ -28,6 +28,7 @@ class LinearSigmoidMul(Operator):
     features: Dim
     dtype: FloatDtype = "bf16"
 
+    category = "gemm"
     constants = ("weight", "bias")
     fuzz = {"hidden": (1, 600)}
 

@@ -19,6 +19,7 @@ class Matmul(Operator):
     k: Dim
     dtype: Literal["bf16", "fp16"] = "bf16"
 
+    category = "gemm"
     constants = ("weight",)
     fuzz = {"k": (1, 600)}
 

@@ -28,6 +28,7 @@ class MlaDecodeAttention(Operator):
     rope_dim: Dim = 64
     dtype: FloatDtype = "bf16"
 
+    category = "attention"
     fuzz = {"heads": (1, 128), "kv_lens": (1, 300)}
     # A channel 1000 times the others makes scores of a million, of which rounding alone decides the softmax.
     edges = ("zeros",)

@@ -33,6 +33,7 @@ class MlaRaggedPrefill(Operator):
     causal: bool = True
     dtype: Literal["bf16", "fp16"] = "bf16"
 
+    category = "attention"
     fuzz = {
         "heads": (1, 8),
         "_sequences": (1, 4),

@@ -34,6 +34,7 @@ class MlaRopeQuantizeFp8(Operator):
     quant_scale_kv: float = 1.0
     dtype: Literal["bf16", "fp16"] = "bf16"
 
+    category = "rope"
     fuzz = {
         "heads": (1, 16),
         "rope_dim": [64, 32],

@@ -24,6 +24,7 @@ class MoeAlignBlockSize(Operator):
     top_k: Dim
     block_size: Dim = 128
 
+    category = "routing"
     fuzz = {"top_k": "= 1 + _others % experts", "_others": (0, 15), "block_size": [128, 64, 32, 16, 1]}
     tolerance = {"sorted_token_ids": Tolerance(judged=True)}
 

@@ -22,6 +22,7 @@ class MoeCountAndSort(Operator):
     experts: Dim
     top_k: Dim
 
+    category = "routing"
     fuzz = {"top_k": "= 1 + _others % experts", "_others": (0, 15)}
     tolerance = {"sorted_token_ids": Tolerance(judged=True)}
 

@@ -31,6 +31,7 @@ class MoeFusedGate(Operator):
     #: of logits and bias; kernels may compute the scores they choose by in it
     dtype: FloatDtype = "fp32"
 
+    category = "routing"
     constants = ("correction_bias",)
     fuzz = {
         "experts": "= groups * _each",

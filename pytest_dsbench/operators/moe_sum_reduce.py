@@ -21,6 +21,7 @@ class MoeSumReduce(Operator):
     scale: float = 1.0
     dtype: FloatDtype = "bf16"
 
+    category = "routing"
     fuzz = {"top_k": (1, 16), "hidden": (1, 3000), "scale": [1.0, 2.5]}
 
     @property

@@ -20,6 +20,7 @@ class MoeTopkGatingSoftmax(Operator):
     experts: Dim
     top_k: Dim
 
+    category = "routing"
     fuzz = {"top_k": "= 1 + _others % experts", "_others": (0, 15)}
     tolerance = {"topk_weights": SOFTMAX, "topk_ids": Tolerance(judged=True)}
 

@@ -33,6 +33,7 @@ class Mrope(Operator):
     sections: Lengths = (16, 24, 24)
     dtype: FloatDtype = "bf16"
 
+    category = "rope"
     fuzz = {"q_heads": (1, 16), "kv_heads": (1, 8), "head_dim": [128, 256], "sections": (1, 10)}
 
     @property

@@ -29,6 +29,7 @@ class PagedAttentionDecode(Operator):
     layout: Literal["packed", "nhd"] = "packed"
     dtype: FloatDtype = "bf16"
 
+    category = "attention"
     fuzz = {
         "kv_heads": (1, 4),
         "_group": (1, 8),

@@ -38,6 +38,7 @@ class PagedMlaDecode(Operator):
     nope_dim: Dim = 128
     dtype: Literal["bf16", "fp16"] = "bf16"
 
+    category = "attention"
     fuzz = {"heads": (1, 128), "q_len": [1, 2, 3], "kv_lens": (3, 300), "page_size": [64, 32, 128, 16]}
     # A channel 1000 times the others makes scores of a million, of which rounding alone decides the softmax.
     edges = ("zeros",)

@@ -29,6 +29,7 @@ class PerTokenGroupQuantFp8(Operator):
     #: fp8_e4m3 reaches 448, fp8_e4m3fnuz (CDNA3) 240
     fp8: Fp8Dtype = "fp8_e4m3"
 
+    category = "quant"
     fuzz = {"hidden": "= _groups * group", "_groups": (1, 40), "group": [128, 64, 32]}
 
     @property

@@ -27,6 +27,7 @@ class PrepareMoeInput(Operator):
     hidden: Dim
     intermediate: Dim
 
+    category = "routing"
     fuzz = {"top_k": "= 1 + _others % experts", "_others": (0, 15)}
     tolerance = {"input_permutation": Tolerance(judged=True), "output_permutation": Tolerance(judged=True)}
 

@@ -23,6 +23,7 @@ class ReshapeAndCache(Operator):
     page_size: Dim = 16
     dtype: FloatDtype = "bf16"
 
+    category = "copy"
     fuzz = {"heads": (1, 16), "page_size": [16, 32, 64, 1]}
 
     @property

@@ -19,6 +19,7 @@ class RmsNorm(Operator):
     dtype: FloatDtype = "bf16"
     eps: float = 1e-6
 
+    category = "norm"
     fuzz = {"hidden": (1, 5000)}
     tolerance = {"out": Tolerance(rtol=2**-7, atol=1e-5, rel_l2=3e-3)}
     constants = ("weight",)

@@ -30,6 +30,7 @@ class RopeInplace(Operator):
     neox: bool = False
     dtype: Literal["bf16", "fp16"] = "bf16"
 
+    category = "rope"
     fuzz = {"q_heads": (1, 16), "kv_heads": [1, 2, 5], "head_dim": [64, 128, 32]}
     constants = ("cos_sin_cache",)
 

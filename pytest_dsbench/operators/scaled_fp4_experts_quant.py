@@ -47,6 +47,7 @@ class ScaledFp4ExpertsQuant(Operator):
     hidden: Dim
     dtype: HalfDtype = "bf16"
 
+    category = "quant"
     fuzz = {
         "experts": (1, 12),
         "top_k": "= 1 + _others % experts",

@@ -27,6 +27,7 @@ class ScaledFp4Mm(Operator):
     k: Dim
     out_dtype: HalfDtype = "bf16"
 
+    category = "gemm"
     constants = ("b", "b_scales")
     fuzz = {"n": "= 32 * _n", "_n": (1, 6), "k": "= 32 * _k", "_k": (1, 8)}
     tolerance = {"out": NEAR}

@@ -24,6 +24,7 @@ class ShuffleMulSum(Operator):
     hidden: Dim
     dtype: FloatDtype = "bf16"
 
+    category = "routing"
     fuzz = {"top_k": (1, 16), "hidden": (1, 3000)}
 
     @property

@@ -19,6 +19,7 @@ class SiluAndMul(Operator):
     hidden: Dim
     dtype: FloatDtype = "bf16"
 
+    category = "activation"
     fuzz = {"hidden": (1, 5000)}
     # Kernels that round silu before the product and kernels that round once are both right.
     tolerance = {"out": Tolerance(rtol=2**-7, atol=1e-5, rel_l2=4e-3)}

@@ -20,6 +20,7 @@ class TopkFilter(Operator):
     vocab: Dim
     top_k: Dim = 50
 
+    category = "sampling"
     fuzz = {"vocab": (1, 5000), "top_k": (1, 60)}
 
     def contradiction(self) -> str | None:

@@ -26,6 +26,7 @@ class TopkSigmoid(Operator):
     #: of the logits
     dtype: FloatDtype = "fp32"
 
+    category = "routing"
     fuzz = {"top_k": "= 1 + _others % experts", "_others": (0, 15)}
     # Of experts that the bias makes equal, each has a weight of its own.
     tolerance = {"topk_weights": Tolerance(judged=True), "topk_ids": Tolerance(judged=True)}

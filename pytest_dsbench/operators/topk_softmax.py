@@ -26,6 +26,7 @@ class TopkSoftmax(Operator):
     #: of the logits
     dtype: FloatDtype = "fp32"
 
+    category = "routing"
     fuzz = {"top_k": "= 1 + _others % experts", "_others": (0, 15)}
     tolerance = {"topk_weights": SOFTMAX, "topk_ids": Tolerance(judged=True)}
 

@@ -33,6 +33,7 @@ class UnifiedAttention(Operator):
     causal: bool = True
     dtype: FloatDtype = "bf16"
 
+    category = "attention"
     fuzz = {
         "kv_heads": (1, 4),
         "_group": (1, 8),

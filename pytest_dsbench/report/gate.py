@@ -30,7 +30,8 @@ SHOWN: tuple[Outcome, ...] = (
 #: More lines than this of one outcome say nothing more.
 _MOST = 25
 
-_HEAD = (
+#: What is told of a verdict.
+HEAD = (
     "case",
     "verdict",
     "T then",
@@ -65,26 +66,28 @@ def failure(verdict: Verdict, source: str) -> str:
 
 def text_lines(judged: Judgement, everything: bool = False) -> list[str]:
     """The verdicts as plain text: what stands out, case by case, or every case; then how many of each."""
-    rows = _rows(judged, everything)
+    rows = verdict_rows(judged.verdicts, everything)
     lines = [f"held against {judged.source}", ""]
     if rows:
-        lines += [*table(_HEAD, rows, left=2, last_left=True), ""]
+        lines += [*table(HEAD, rows, left=2, last_left=True), ""]
     return lines + _remarks(judged, everything)
 
 
 def markdown_lines(judged: Judgement, everything: bool = False) -> list[str]:
     """The same as markdown."""
-    rows = _rows(judged, everything)
+    rows = verdict_rows(judged.verdicts, everything)
     lines = [f"### Against {judged.source}", ""]
     if rows:
-        lines += [*markdown(_HEAD, rows, left=2, last_left=True), ""]
+        lines += [*markdown(HEAD, rows, left=2, last_left=True), ""]
     return lines + [f"- {line}" for line in _remarks(judged, everything)]
 
 
-def _rows(judged: Judgement, everything: bool) -> list[list[str]]:
+def verdict_rows(found: Iterable[Verdict], everything: bool = False) -> list[list[str]]:
+    """The cells below HEAD: of what stands out the largest changes of each kind, or of every case."""
+    found = list(found)
     chosen: list[Verdict] = []
     for outcome in (*SHOWN, *_QUIET) if everything else SHOWN:
-        group = [one for one in judged.verdicts if one.outcome == outcome]
+        group = [one for one in found if one.outcome == outcome]
         group.sort(key=lambda one: (-abs(one.change or 0.0), _natural(one.case.name)))
         chosen += group if everything else group[:_MOST]
     return [_row(one) for one in chosen]

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..environment import Environment
 from ..gate.finish import Finish
 from ..measurement import Measurement
 from ..runs import Header
@@ -64,8 +65,12 @@ def _changed(finish: Finish | None) -> list[str]:
 
 
 def _environment(header: Header, changed: Sequence[str]) -> list[str]:
-    environment = header.environment
+    lines = ["### Environment", "", *(f"- not as in the baseline: {what}" for what in changed)]
+    return [*lines, *([""] if changed else []), *markdown(["", ""], environment_rows(header.environment), left=2)]
+
+
+def environment_rows(environment: Environment) -> list[list[str]]:
+    """What is known of an environment, its key first."""
     facts = {name: getattr(environment, name) for name in environment.__struct_fields__}
     known = [[name, str(value)] for name, value in facts.items() if value not in (None, (), "")]
-    lines = ["### Environment", "", *(f"- not as in the baseline: {what}" for what in changed)]
-    return [*lines, *([""] if changed else []), *markdown(["", ""], [["key", environment.key()], *known], left=2)]
+    return [["key", environment.key()], *known]

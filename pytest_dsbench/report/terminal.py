@@ -25,7 +25,7 @@ def summary_lines(found: Sequence[Measurement], header: Header, verbose: bool) -
     lines += table(*operator_table(found), left=2, last_left=True)
     if scored := score_lines(found):
         lines += ["", *scored]
-    said = [*_ended(found), *remarks(found), *_absent(header.absent), *header.notes]
+    said = [*_ended(found), *remarks(found), *absent_lines(header.absent), *header.notes]
     if said:
         lines += ["", *said]
     return [*lines, "", *_ran(found)] if any(one.ran for one in found) else lines
@@ -48,7 +48,8 @@ def operator_table(found: Sequence[Measurement]) -> tuple[list[str], list[list[s
         skipped = sum(one.status == "skipped" for one in group)
         # What was not run is in none of these: it is told below, with its reason.
         counts = [f"{len(group) - left - failed - skipped}", f"{failed}", f"{skipped}"]
-        weight = group[0].case.importance
+        # Cases that a model brings, or that were added, have none.
+        weight = next((one.case.importance for one in group if one.case.importance is not None), None)
         rows.append([operator, provider, "-" if weight is None else show_share(weight), *counts, *_worst(group)])
     return head, rows
 
@@ -100,7 +101,7 @@ def _ended(found: Sequence[Measurement]) -> list[str]:
     return [f"{one.case.name} {one.reason}" for one in found if one.status in _ENDED]
 
 
-def _absent(sentences: Sequence[str]) -> list[str]:
+def absent_lines(sentences: Sequence[str]) -> list[str]:
     """One line for all providers that are missing for the same reason."""
     names: dict[str, list[str]] = {}
     for sentence in sentences:
