@@ -30,5 +30,5 @@ clean:
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("pytest-dsbench needs Python 3.11 or newer; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[torch,dev]"
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check "$(TORCH)" --editable ".[torch,report,dev]"
 	touch $@

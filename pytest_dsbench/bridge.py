@@ -4,6 +4,7 @@ pytest-benchmark times a function itself; it has no public way to take samples t
 names used here (`_mode`, `_make_stats`) are all there is, and a test holds them against the installed version.
 """
 
+import msgspec
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from .measurement import Measurement
@@ -27,8 +28,15 @@ def feed(benchmark: BenchmarkFixture, samples: list[float], result: Measurement)
 
 
 def extra_info(result: Measurement) -> dict[str, object]:
-    """T_SOL, efficiency, device and provider of a result."""
+    """T_SOL, efficiency, device and provider of a result, and what restores its case: `dsbench import` reads it."""
     return {
+        "operator": result.case.operator,
+        "dims": result.case.dims,
+        "label": result.case.label,
+        "bench": result.case.bench,
+        "work": msgspec.to_builtins(result.work),
+        "cold": result.cold,
+        "reason": result.reason,
         "provider": result.case.provider,
         "hardware": result.hardware,
         "t_sol_s": result.bound.seconds if result.bound else None,

@@ -42,6 +42,7 @@ def options_of(config: pytest.Config) -> Options:
         old=given("dsbench_old"),
         self_check=parse_share(given("dsbench_self_check"), "--dsbench-self-check"),
         summary=config.invocation_params.dir / given("dsbench_summary") if given("dsbench_summary") else None,
+        report=config.invocation_params.dir / given("dsbench_report") if given("dsbench_report") else None,
         limits=thresholds(config.getini("dsbench_gate")),
         root=root,
         verbose=config.getoption("verbose") > 0,

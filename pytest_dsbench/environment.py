@@ -88,22 +88,23 @@ class Environment(Record):
 def differences(then: Environment, now: Environment, matched: bool = True) -> tuple[str, ...]:
     """What is not as it was, such as "driver 570.1 -> 580.2", among the matched fields or among the others worth telling."""
     pairs = ((name, getattr(then, name), getattr(now, name)) for name in (_MATCHED if matched else _TOLD))
-    return tuple(f"{name.replace('_', ' ')} {_shown(name, a)} -> {_shown(name, b)}" for name, a, b in pairs if a != b)
+    return tuple(f"{name.replace('_', ' ')} {shown(name, a)} -> {shown(name, b)}" for name, a, b in pairs if a != b)
 
 
-def _shown(name: str, value: Any) -> str:
+def shown(name: str, value: Any) -> str:
     """A field of an environment for people."""
     if value is None or value == ():
         return "none"
     if isinstance(value, bool):
         return "on" if value else "off"
-    shown = {
+    words = {
         "memory": lambda: show_memory(value),
         "power_limit": lambda: f"{value:.0f} W",
+        "max_clock": lambda: f"{value / 1e6:.0f} MHz",
         "locked_clock": lambda: f"{value / 1e6:.0f} MHz",
         "affinity": lambda: f"cores {_ranges(value)}",
     }
-    return shown[name]() if name in shown else str(value)
+    return words[name]() if name in words else str(value)
 
 
 def _ranges(numbers: Sequence[int]) -> str:
@@ -125,7 +126,7 @@ def read(device: str) -> Environment:
         hostname=socket.gethostname(),
         commit=commit(Path.cwd()),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
-        version=_own_version(),
+        version=own_version(),
     )
     if device == "cpu":
         return common.replace(cpu=common.host_cpu, affinity=_affinity(), threads=torch.get_num_threads())
@@ -195,7 +196,8 @@ def _affinity() -> tuple[int, ...]:
     return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else tuple(range(os.cpu_count() or 1))
 
 
-def _own_version() -> str:
+def own_version() -> str:
+    """The version of this package."""
     try:
         return version("pytest-dsbench")
     except PackageNotFoundError:

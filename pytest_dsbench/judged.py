@@ -1,14 +1,12 @@
 """What samples make of a measurement: the estimate, the efficiency, and the status where they cannot be believed."""
 
 from .clock import Samples
-from .measurement import FLOOR_BOUND, LIGHT, Measurement
+from .light import binding, floor_bound, too_fast
+from .measurement import LIGHT, Measurement
 from .rig import Rig
-from .roofline import Bound, bound
+from .roofline import bound
 from .stats import estimate
-from .units import show_seconds
 
-#: A case faster than this many empty launches measures launches.
-_FLOOR = 3.0
 #: How often a measured roof that was beaten is measured again: what else the machine does comes and goes.
 _LOOKS = 3
 
@@ -18,18 +16,17 @@ def judged(rig: Rig, found: Measurement, samples: Samples, cold: bool) -> Measur
     spent = estimate(samples.seconds or samples.rejected, samples.stopped_by)
     assert found.bound is not None and found.work is not None
     work, limit = found.work, found.bound
-    # From a warm cache only compute binds, and a roof of memory that was beaten is no news.
-    binding_work = work if cold else work.replace(read=0, written=0)
+    binding_work = binding(work, cold)
     for _ in range(_LOOKS):
         if rig.raise_roof is not None and spent.median < LIGHT * bound(binding_work, rig.hardware).seconds:
             rig.hardware = rig.raise_roof(rig.hardware)
             limit = bound(work, rig.hardware)
-    floor = rig.hardware.launch_floor
     notes = [*found.notes, *samples.notes]
     if samples.host_bound:
         notes.append("host-bound: the host enqueues slower than the kernel runs; an operator's time, not a kernel's")
-    if floor is not None and spent.median < _FLOOR * floor:
-        notes.append(f"{FLOOR_BOUND}: less than three empty launches, so its efficiency measures launches")
+    launches = floor_bound(spent.median, rig.hardware)
+    if launches:
+        notes.append(launches)
     if not cold:
         notes.append("hot: the buffers may stay in the cache, so the memory roofline does not bind")
     found = found.replace(
@@ -42,10 +39,11 @@ def judged(rig: Rig, found: Measurement, samples: Samples, cold: bool) -> Measur
         discarded=samples.discarded,
         notes=tuple(notes),
     )
-    binding, disturbed = bound(binding_work, rig.hardware), samples.stopped_by in ("noisy host", "throttled")
-    if spent.median < LIGHT * binding.seconds and not (disturbed and rig.raise_roof is not None):
+    impossible = too_fast(spent.median, bound(binding_work, rig.hardware))
+    disturbed = samples.stopped_by in ("noisy host", "throttled")
+    if impossible and not (disturbed and rig.raise_roof is not None):
         # A disturbed device takes longer, so what was too fast on it was too fast.
-        return found.replace(status="invalid", reason=_too_fast(spent.median, binding))
+        return found.replace(status="invalid", reason=impossible)
     if disturbed:
         # A roof that is measured beside the work of others is too low, and being faster than that says nothing.
         status = "throttled" if samples.stopped_by == "throttled" else "noisy_host"
@@ -58,10 +56,3 @@ def _dropped(samples: Samples) -> str:
     # One batch may fall for two reasons.
     dropped = min(sum(samples.discarded.values()), samples.batches)
     return f"{dropped} of {samples.batches} batches discarded: {causes}; shown, never gated"
-
-
-def _too_fast(seconds: float, limit: Bound) -> str:
-    return (
-        f"faster than light: T {show_seconds(seconds)} is below {LIGHT:g} x T_SOL {show_seconds(limit.seconds)};"
-        " the result was replayed, the cache was hot, work went to another stream, or the work model counts too much"
-    )

@@ -54,7 +54,7 @@ def load(path: Path) -> Model:
     try:
         model = checked(text, parsed(text))
         for number, op in enumerate(model.op):
-            with _at(text, "op", number):
+            with at_row(text, "op", number):
                 _build(model, op)
     except AtLine as error:
         raise Mistake(f"{path}:{error.line}: {error}") from None
@@ -90,37 +90,38 @@ def names(folders: Iterable[Path]) -> dict[str, Path]:
 def checked(text: str, data: dict[str, Any]) -> Model:
     """The model of a file's data, its phases and ops held against each other. Raises AtLine."""
     rows = {key: data.get(key) for key in ("phase", "op")}
-    for key, blocks in rows.items():
-        if not isinstance(blocks, list) or not blocks or not all(isinstance(block, dict) for block in blocks):
+    for key, given in rows.items():
+        if not isinstance(given, list) or not given or not all(isinstance(block, dict) for block in given):
             raise AtLine(key_line(text, key), f"no [[{key}]]; a model needs at least one")
     try:
         model = converted({**data, "phase": (), "op": ()}, Model, "key of a model file")
-        with _at_key("model"):
+        with at_key("model"):
             check_tags((model.model,))
-        with _at_key("layers"):
+        with at_key("layers"):
             model.kinds()
     except AtKey as error:
         raise AtLine(key_line(text, error.key), str(error)) from None
-    model = model.replace(phase=_blocks(text, data, "phase", Phase), op=_blocks(text, data, "op", Op))
+    model = model.replace(phase=blocks(text, data, "phase", Phase), op=blocks(text, data, "op", Op))
     for number, phase in enumerate(model.phase):
-        with _at(text, "phase", number):
+        with at_row(text, "phase", number):
             _check_phase(model, phase)
     for number, op in enumerate(model.op):
-        with _at(text, "op", number):
+        with at_row(text, "op", number):
             _check_op(model, op)
     return model
 
 
-def _blocks(text: str, data: dict[str, Any], key: str, cls: type[R]) -> tuple[R, ...]:
+def blocks(text: str, data: dict[str, Any], key: str, cls: type[R]) -> tuple[R, ...]:
+    """The blocks of `[[key]]` as records of `cls`. Raises AtLine."""
     found = []
     for number, block in enumerate(data[key]):
-        with _at(text, key, number):
+        with at_row(text, key, number):
             found.append(converted(block, cls, f"key of [[{key}]]"))
     return tuple(found)
 
 
 @contextmanager
-def _at_key(key: str) -> Iterator[None]:
+def at_key(key: str) -> Iterator[None]:
     """A Mistake in here is one at a top-level key."""
     try:
         yield
@@ -129,7 +130,7 @@ def _at_key(key: str) -> Iterator[None]:
 
 
 @contextmanager
-def _at(text: str, key: str, number: int) -> Iterator[None]:
+def at_row(text: str, key: str, number: int) -> Iterator[None]:
     """A Mistake in here is one at the n-th block of `key`."""
     try:
         yield

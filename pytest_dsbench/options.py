@@ -46,6 +46,8 @@ class Options(Record):
     self_check: float = 0.0
     #: where the summary goes, as markdown
     summary: Path | None = None
+    #: folder where the report goes
+    report: Path | None = None
     limits: Thresholds = Thresholds()
     root: Path = Path()
     verbose: bool = False
@@ -66,6 +68,8 @@ class Options(Record):
                 raise Mistake(f"{option} needs times, and --dsbench-plan takes none; leave one of them out")
         if self.summary is not None:
             self._check_summary(self.summary)
+        if self.report is not None:
+            self._check_report(self.report)
         if self.old is not None and not self.gated:
             raise Mistake("--dsbench-old confirms what --dsbench-compare suspects; give that too")
 
@@ -77,6 +81,12 @@ class Options(Record):
             raise Mistake(f"--dsbench-summary={path}: a folder; expected the name of a file")
         if not path.parent.is_dir():
             raise Mistake(f"--dsbench-summary={path}: there is no folder {path.parent}")
+
+    def _check_report(self, folder: Path) -> None:
+        if self.plan is not None:
+            raise Mistake("--dsbench-report tells of a run, and --dsbench-plan runs nothing; leave one of them out")
+        if folder.exists() and not folder.is_dir():
+            raise Mistake(f"--dsbench-report={folder}: a file; expected a folder, which is made where there is none")
 
     @property
     def lowering(self) -> bool:

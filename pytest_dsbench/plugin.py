@@ -30,6 +30,7 @@ _OPTIONS = (
     "old",
     "self_check",
     "summary",
+    "report",
 )
 
 
@@ -91,6 +92,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="duel this share of the cases against themselves and print how often that alarms, such as 5%%",
     )
     group.addoption("--dsbench-summary", metavar="FILE", help="write the summary to FILE as markdown")
+    group.addoption("--dsbench-report", metavar="DIR", help="write tables, pictures and a web page of the run to DIR")
     parser.addini(
         "dsbench_shapes",
         "shape and model files, or folders; bundled: the package's (default: shapes/ and models/ in the root, else bundled)",

@@ -143,6 +143,7 @@ class Recorder:
         finally:
             self._ledger.close()
         self._write_summary(self._ledger)
+        self._write_report(self._ledger)
 
     def _complete(self, session: pytest.Session, ledger: Ledger) -> None:
         """Every planned case has a record."""
@@ -187,6 +188,20 @@ class Recorder:
             options.summary.write_text("\n".join(lines) + "\n", encoding="utf-8")
         except OSError as error:
             self._remarks.append(f"--dsbench-summary: cannot write {options.summary}: {error.strerror}")
+
+    def _write_report(self, ledger: Ledger) -> None:
+        options = self._options()
+        if options.report is None:
+            return
+        from .environment import own_version
+        from .mistake import Mistake
+        from .report.bundle import bundle
+        from .results import collect
+
+        try:
+            self._remarks += [f"report: {line}" for line in bundle(collect([ledger.path]), options.report, own_version())]
+        except Mistake as error:
+            self._remarks.append(f"--dsbench-report: {error}")
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 #: As in fixture.py, which is loaded with the first bench.
 _RECORD = "dsbench"
 #: Options that judge or write what a replay has no part in.
-_NOT_HERE = ("compare", "save", "old", "self_check", "summary")
+_NOT_HERE = ("compare", "save", "old", "self_check", "summary", "report")
 
 
 class Replay:

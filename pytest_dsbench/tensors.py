@@ -133,10 +133,14 @@ class Maker:
         return self._fill(out, draw.mul_(high - low).add_(low).to(out.dtype))
 
     def quantised(self, shape: tuple[int, ...], dtype: Dtype, block: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Independent normal values as fp8 codes, and one fp32 scale (largest magnitude / largest code) per rows x columns."""
+        """Independent normal values as fp8 codes, and one fp32 scale (largest magnitude / largest code) per rows x columns.
+
+        The last block of a matrix may have fewer rows, those of several matrices may not.
+        """
         height, width = block
         *lead, rows, columns = shape
-        codes, scales = self._blank(shape, dtype), self._blank((*lead, rows // height, columns // width), "fp32")
+        assert not lead or rows % height == 0, "a block must not reach into the next matrix"
+        codes, scales = self._blank(shape, dtype), self._blank((*lead, -(-rows // height), columns // width), "fp32")
         if self.device == "meta":
             return codes, scales
         flat_codes, flat_scales = codes.view(-1, columns), scales.view(-1, columns // width)
@@ -152,9 +156,10 @@ class Maker:
                 values.zero_()
             elif self.recipe == "huge_channel":
                 values[:, columns // 2] *= 1000
-            tiles = values.view(-1, height, columns // width, width)
+            whole = torch.nn.functional.pad(values, (0, 0, 0, -len(values) % height)) if len(values) % height else values
+            tiles = whole.view(-1, height, columns // width, width)
             scale = tiles.abs().amax((1, 3)).clamp_min_(1e-12) / largest
-            some.copy_((tiles / scale[:, None, :, None]).clamp_(-largest, largest).view(some.shape))
+            some.copy_((tiles / scale[:, None, :, None]).clamp_(-largest, largest).view(whole.shape)[: len(some)])
             flat_scales[start // height : (start + step) // height] = scale
         return codes, scales
 

@@ -196,7 +196,7 @@ def test_help(dsbench: Dsbench) -> None:
         (("layer", "--batch", "x"), "dsbench: layer: argument --batch: invalid int value: 'x'"),
         (
             (),
-            "dsbench: expected a command: hardware, roofline, shapes, operators, doctor, layer, score, compare, ",
+            "dsbench: expected a command: hardware, roofline, shapes, operators, doctor, layer, score, report, compare, ",
         ),
         (("--measure",), "dsbench: unknown argument '--measure'; known: baseline, "),
         (

@@ -17,8 +17,8 @@ FLOORS = [
         "work hardware roofline provider operator operators bench",
         "dims positions tables sweep case shapefile model modelfile shapes plan thresholds options published contracts",
         "nvml lock kernels environment anchors tensors deviation check measurement clock trial peaks provenance rig handmade"
-        " sticky blame judged runner fuzz providers jobs assemble signatures doctor",
-        "verdict runs ledger layers history score git duet gate simulate guard",
+        " sticky blame light judged runner fuzz providers jobs assemble signatures doctor",
+        "verdict runs ledger layers profile history score git duet gate simulate guard foreign results trace",
         "report",
         "plugin session selection configuration fixture listing bridge recorder broken planning workers faults aftermath"
         " replay replaying commands __main__",

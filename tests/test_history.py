@@ -14,7 +14,7 @@ from pytest_dsbench.hardware import Hardware
 from pytest_dsbench.history import collect, mark
 from pytest_dsbench.measurement import Measurement, Planned
 from pytest_dsbench.mistake import Mistake
-from pytest_dsbench.report.history_plot import plot
+from pytest_dsbench.report.plots.history import plot
 from pytest_dsbench.runs import Header, Run, Writer, read
 from pytest_dsbench.stats import Estimate
 

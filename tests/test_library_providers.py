@@ -85,6 +85,7 @@ CASES: dict[str, list[tuple[dict[str, Any], tuple[str, ...]]]] = {
     "per_token_group_quant_fp8": [({"tokens": 5, "hidden": 256}, ("flag_gems",))],
     "block_scaled_mm": [
         ({"m": 5, "n": 256, "k": 384}, ("flag_gems",)),
+        ({"m": 5, "n": 200, "k": 256}, ("flag_gems",)),
         ({"m": 5, "n": 256, "k": 384, "out_dtype": "bf16"}, ("flag_gems", "sgl_kernel")),
     ],
     "attention_forward": [

@@ -41,11 +41,16 @@ def dsbench(installed: Path, *arguments: str) -> str:
 def test_the_wheel_has_data_types_and_licence(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     sheets = {path.name for path in (ROOT / "pytest_dsbench" / "hardware").glob("*.toml")}
-    shapes = {str(path.relative_to(ROOT)) for name in ("shapes", "models") for path in (ROOT / name).rglob("*.toml")}
+    shapes = {str(path.relative_to(ROOT)) for name in ("shapes", "models", "profiles") for path in (ROOT / name).rglob("*.toml")}
     contracts = {path.name for path in (ROOT / "pytest_dsbench" / "contracts").glob("*.toml")}
     assert {f"pytest_dsbench/hardware/{name}" for name in sheets} <= set(names)
     assert {f"pytest_dsbench/data/{name}" for name in shapes} <= set(names)
     assert {f"pytest_dsbench/contracts/{name}" for name in contracts} <= set(names)
+    assert "pytest_dsbench/trace/mapping.toml" in names
+    page = ROOT / "pytest_dsbench" / "report" / "page"
+    parts = {path.name for suffix in ("js", "css", "jinja") for path in page.glob(f"*.{suffix}")}
+    assert {"page.html.jinja", "page.css", "main.js"} <= parts
+    assert {f"pytest_dsbench/report/page/{name}" for name in parts} <= set(names)
     assert "pytest_dsbench/py.typed" in names
     assert any(name.endswith("licenses/NOTICE") for name in names)
 
@@ -60,6 +65,10 @@ def test_installed_shapes_are_the_wheels_own(installed: Path) -> None:
 def test_installed_models_are_found(installed: Path) -> None:
     assert "all 36 layers: " in dsbench(installed, "layer", "--model", "qwen3_8b", "--hw", "gb200")
     assert f"{installed.name}/pytest_dsbench/data/models/deepseek_r1.toml" in dsbench(installed, "shapes", "moe_fused_gate")
+
+
+def test_installed_profiles_are_found(installed: Path) -> None:
+    assert "61 x 1,116 us = 68.08 ms" in dsbench(installed, "profile", "deepseek_d4")
 
 
 def test_installed_sheets_are_listed(installed: Path) -> None:

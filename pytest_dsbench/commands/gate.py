@@ -81,6 +81,7 @@ def _run(path: Path) -> tuple[Run, Header]:
     _complain(run.complaints)
     if run.header is None:
         raise Mistake(f"{path}: the first line of the run is lost, and with it where it was measured")
+    sources.refuse_imported(path, run.header)
     return run, run.header
 
 

@@ -13,7 +13,8 @@ from .. import runs
 from ..history import Series, collect
 from ..mistake import Mistake, unknown
 from ..report.history import overview_lines, series_lines
-from ..report.history_plot import SUFFIXES, plot
+from ..report.plots.history import plot
+from ..report.plots.write import SUFFIXES
 
 #: Series shown in full, and panels of a plot, at most.
 _MOST = 20
@@ -39,7 +40,7 @@ def _history(given: argparse.Namespace) -> Iterator[str]:
     found = _chosen(collect(_read(given.runs)), operator, label, given.provider)
     shown = found[:_MOST]
     if given.plot:
-        plot(shown, given.plot, given.last)
+        plot(shown, given.plot, given.last, f"from {given.runs}")
     if label is None:
         yield from overview_lines(found, given.last)
     else:

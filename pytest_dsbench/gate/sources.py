@@ -6,6 +6,7 @@ from pathlib import Path
 from .. import git, runs
 from ..hardware import sheets
 from ..mistake import Mistake
+from ..runs import Header
 from . import baseline
 from .baseline import Baseline
 from .nights import of_run
@@ -55,6 +56,7 @@ def of_file(path: Path, folder: Path) -> Baseline:
     text = baseline.contents(path)
     if not baseline.is_baseline(text):
         run = runs.read(path)
+        refuse_imported(path, run.header)
         if run.header is None and not run.measurements:
             raise Mistake(f"{path}: neither a run file nor a baseline; {run.complaints[0] if run.complaints else 'it is empty'}")
         return of_run(run)
@@ -65,6 +67,15 @@ def of_file(path: Path, folder: Path) -> Baseline:
     if found.complaints and not found.entries:
         raise Mistake(found.complaints[0])
     return found
+
+
+def refuse_imported(path: Path, header: Header | None) -> None:
+    """Raises Mistake for a run that was measured elsewhere: the gate would take the other machine for a change of the code."""
+    if header is not None and header.imported is not None:
+        raise Mistake(
+            f"{path}: {header.imported}; it has neither the environment nor the anchors of a run, so that no change can be told"
+            " from another machine: `dsbench report` shows it beside a run"
+        )
 
 
 def of_revision(name: str, folder: Path, hardware: str, root: Path, option: str = _OPTION) -> Baseline:

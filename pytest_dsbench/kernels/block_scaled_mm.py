@@ -106,7 +106,7 @@ def block_scaled_mm(
 ) -> "Tensor":
     """(a * a_scales) (b * b_scales)^T, all contiguous.
 
-    a [m, k] and b [n, k] e4m3fn, a_scales fp32 [m, k / group_k], b_scales fp32 [n / group_n, k / group_k].
+    a [m, k] and b [n, k] e4m3fn, a_scales fp32 [m, k / group_k], b_scales fp32 [n / group_n, rounded up, k / group_k].
     """
     (m, k), n = a.shape, b.shape[0]
     out = torch.empty((m, n), dtype=out_dtype, device=a.device)

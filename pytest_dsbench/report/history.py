@@ -17,7 +17,9 @@ def series_lines(series: Series, last: int | None = None) -> list[str]:
 
 def _row(one: Marked) -> list[str]:
     point = one.point
-    time = f"{show_seconds(point.time.median)} +-{100 * point.time.half_width:.1f} %" if point.time else "-"
+    # One value has no interval: of an imported time it is not known.
+    scatter = f" +-{100 * point.time.half_width:.1f} %" if point.time and point.time.n > 1 else ""
+    time = f"{show_seconds(point.time.median)}{scatter}" if point.time else "-"
     return [
         point.started[:16].replace("T", " "),
         (point.environment.commit or "-")[:7],

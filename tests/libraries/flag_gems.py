@@ -59,7 +59,7 @@ def w8a8_block_fp8_matmul(
     A: Tensor, B: Tensor, As: Tensor, Bs: Tensor, block_size: list[int], output_dtype: torch.dtype
 ) -> Tensor:
     rows, columns = block_size
-    wide = B.float() * Bs.repeat_interleave(rows, 0).repeat_interleave(columns, 1)
+    wide = B.float() * Bs.repeat_interleave(rows, 0)[: len(B)].repeat_interleave(columns, 1)
     return (A.float() * As.repeat_interleave(columns, 1) @ wide.T).to(output_dtype)
 
 

@@ -24,6 +24,7 @@ def _block_scaled_mm(op: BlockScaledMm, a: "Tensor", b: "Tensor", a_scales: "Ten
     only(op.fp8 == "fp8_e4m3", f"sgl_kernel's fp8_blockwise_scaled_mm takes fp8_e4m3, not {op.fp8}")
     blocks = (op.group_n, op.group_k)
     only(blocks == (128, 128), f"sgl_kernel's fp8_blockwise_scaled_mm has blocks of 128 x 128, not {blocks[0]} x {blocks[1]}")
+    only(op.n % 128 == 0, f"sgl_kernel's fp8_blockwise_scaled_mm takes whole blocks of the weight, and n is {op.n}")
     only(hasattr(torch.ops.sgl_kernel, "fp8_blockwise_scaled_mm"), "sgl_kernel has no fp8_blockwise_scaled_mm from 0.4.5 on")
     kernel, out_dtype = torch.ops.sgl_kernel.fp8_blockwise_scaled_mm.default, torch_dtype(op.out_dtype)
     columns = a_scales.new_empty(a_scales.T.shape).T

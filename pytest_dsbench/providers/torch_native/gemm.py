@@ -21,7 +21,7 @@ def _block_scaled_mm(op: BlockScaledMm, a: "Tensor", b: "Tensor", a_scales: "Ten
         return _scaled_mm(a, b, a_scales, b_scales, out_dtype)
     # bf16 products would be four times faster on a CPU, but a scaled code needs more bits than bf16 has and a CPU
     # product of bf16 rounds its result to bf16: either alone takes most of the tolerance.
-    return lambda: (dequantised(a, a_scales) @ dequantised(b, b_scales).T).to(out_dtype)
+    return lambda: (dequantised(a, a_scales) @ dequantised(b, b_scales, op.group_n).T).to(out_dtype)
 
 
 def native_block_scaling(op: BlockScaledMm, a: "Tensor") -> bool:
@@ -32,6 +32,7 @@ def native_block_scaling(op: BlockScaledMm, a: "Tensor") -> bool:
     built_for = tuple(int(part) for part in (torch.version.cuda or "0").split(".")[:2])
     return (
         (op.group_n, op.group_k) == (128, 128)
+        and op.n % 128 == 0
         and op.out_dtype != "fp16"
         and op.fp8 == "fp8_e4m3"
         and hasattr(functional, "scaled_mm")
