@@ -80,8 +80,13 @@ class Marked(Record):
 
 def collect(found: Iterable[Run]) -> list[Series]:
     """All series of some runs by operator, label, provider and hardware. A run without its first line has no place in them."""
+    return series_of((run.header, run.path, run.measurements) for run in found if run.header)
+
+
+def series_of(found: Iterable[tuple[Header, str, Sequence[Measurement]]]) -> list[Series]:
+    """The same of runs by first line, path and records."""
     # Only points are kept of a run: a year of nights does not fit into memory as it was read.
-    read = [(run.header.started, run.path, _points_of(run.header, run.measurements)) for run in found if run.header]
+    read = [(header.started, path, _points_of(header, measurements)) for header, path, measurements in found]
     groups: dict[_Key, list[tuple[str, Point]]] = {}
     for _, _, points in sorted(read, key=lambda one: one[:2]):
         for key, pair in points.items():

@@ -49,7 +49,7 @@ def _pictures(collection: Collection, folder: Path) -> Iterator[str]:
         # A library's own warnings must not end a run whose warnings are errors: everything is measured by now.
         warnings.simplefilter("ignore")
         drawn = draw(collection, folder / "pictures")
-    yield f"{len(drawn.paths)} pictures in pictures/"
+    yield f"{len(drawn.pictures)} picture{'s' if len(drawn.pictures) != 1 else ''} in pictures/, each as .png and .svg"
     yield from drawn.left_out
 
 

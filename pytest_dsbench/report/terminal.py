@@ -87,8 +87,8 @@ def _cases(found: Sequence[Measurement]) -> list[str]:
 def remarks(found: Sequence[Measurement]) -> list[str]:
     """Notes and reasons of skipping, each once with its count; numbers that differ from case to case are left out."""
     notes = Counter(note for one in found for note in one.notes)
-    skips = Counter(_general(one.reason or "no reason") for one in found if one.status == "skipped")
-    ungated = Counter(f"{one.status.replace('_', ' ')}: {_general(one.reason or '')}" for one in found if one.status in _UNGATED)
+    skips = Counter(general(one.reason or "no reason") for one in found if one.status == "skipped")
+    ungated = Counter(f"{one.status.replace('_', ' ')}: {general(one.reason or '')}" for one in found if one.status in _UNGATED)
     lines = [f"{_cases_of(count)}: {note}" for note, count in notes.most_common()]
     lines += [f"{_cases_of(count)}: {reason}" for reason, count in ungated.most_common()]
     lines += [f"{_cases_of(count)} skipped: {reason}" for reason, count in skips.most_common()]
@@ -114,7 +114,7 @@ def _cases_of(count: int) -> str:
     return f"{count:4d} case" if count == 1 else f"{count:4d} cases"
 
 
-def _general(reason: str) -> str:
+def general(reason: str) -> str:
     """A reason without the case's own quantity: "T_SOL 1.9 s over the budget of 0.5 s" -> "T_SOL over the budget of 0.5 s"."""
     own = r"^(T_SOL|memory) [\d.]+ \S+ |^\w+ = .*?, (?=outside the limit )|^\d+ of \d+ (?=batches)| \d+x"
     return re.sub(own, lambda m: f"{m[1]} " if m[1] else "", reason).strip()
