@@ -148,12 +148,13 @@ def test_results_reach_pytest_benchmark(tmp_path: Path, surroundings: dict[str, 
 
 BOUNDS = [pair for pair in commands(README) if pair[0].startswith("dsbench roofline")]
 PLANS = [pair for pair in commands(README) if "--dsbench-plan" in pair[0]]
+PROFILES = [pair for pair in commands(README) if pair[0].startswith("dsbench profile")]
 #: Runs whose output is pasted.
 RUNS = [pair for pair in commands(README) if pair[0].startswith("pytest ") and pair[1] and pair not in PLANS]
 
 
 def test_there_is_something_pasted() -> None:
-    assert len(BOUNDS) >= 2 and PLANS and RUNS
+    assert len(BOUNDS) >= 2 and PLANS and RUNS and PROFILES
 
 
 @pytest.mark.parametrize(("command", "pasted"), BOUNDS, ids=[command for command, _ in BOUNDS])
@@ -166,6 +167,15 @@ def test_pasted_bounds_are_what_is_printed(command: str, pasted: list[str], tmp_
 def test_pasted_plans_are_what_is_printed(command: str, pasted: list[str], surroundings: dict[str, str]) -> None:
     printed = shell(f"{command} -p no:cacheprovider", ROOT, surroundings).splitlines()
     assert first_foreign(pasted, printed) is None
+
+
+@pytest.mark.parametrize(("command", "pasted"), PROFILES, ids=[command for command, _ in PROFILES])
+def test_pasted_profiles_are_what_is_printed(command: str, pasted: list[str], surroundings: dict[str, str]) -> None:
+    printed = shell(command, ROOT, surroundings).splitlines()
+    # The end of one line is left out, too.
+    starts = {line.removesuffix(CUT) for line in pasted if line.endswith(CUT) and line != CUT}
+    assert starts and all(any(line.startswith(start) for line in printed) for start in starts)
+    assert first_foreign([line for line in pasted if line == CUT or not line.endswith(CUT)], printed) is None
 
 
 def test_pasted_runs_have_the_heads_of_today(tmp_path: Path, surroundings: dict[str, str]) -> None:

@@ -72,6 +72,13 @@ CALLS: list[tuple[str, list[tuple[Any, str, str]], str, dict[str, Any]]] = [
         {"m": 10, "n": 256, "k": 512, "out_dtype": "bf16"},
     ),
     (
+        # The last block of its columns is cut: 130 are 128 and 2, not two of 65.
+        "sgl_kernel::fp8_blockwise_scaled_mm",
+        [q8(10, 512), q8(512, 130), f32(10, 4), f32(4, 2), scalar("15")],
+        "block_scaled_mm",
+        {"m": 10, "n": 130, "k": 512, "out_dtype": "bf16"},
+    ),
+    (
         "sgl_kernel::fp8_blockwise_scaled_mm",
         [q8(10, 512), q8(512, 256), f32(10, 4), f32(4, 2), scalar("5")],
         "block_scaled_mm",

@@ -2,19 +2,25 @@
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from random import Random
 
 import pytest
 import trace_made as made
 
 from pytest_dsbench.__main__ import main
 from pytest_dsbench.mistake import Mistake
+from pytest_dsbench.profile.tomlfile import read as read_profile
+from pytest_dsbench.profile.tomlfile import write as write_profile
+from pytest_dsbench.report.trace import trace_lines
 from pytest_dsbench.trace.events import Events, read
 from pytest_dsbench.trace.mapping import Mapping
 from pytest_dsbench.trace.stream import Source
 from pytest_dsbench.trace.summary import summarise
+from pytest_dsbench.trace.write import profile
 
 
 def names(path: Path) -> tuple[list[str], list[str]]:
@@ -225,3 +231,25 @@ def test_a_long_value_beside_the_events(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"stacks": ["x" * 100] * 60_000, "traceEvents": made.step(3)}))
     assert summarise([path], Mapping()).seconds == pytest.approx(255e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damage_is_never_more_than_a_mistake(seed: int, tmp_path: Path) -> None:
+    """Bytes overwritten, and values replaced, at random: what can still be read adds up to one."""
+    values = [b"null", b'"x"', b"-1", b"[]", b"{}", b"1e999", b"true", b"9" * 30]
+    draw, mapping, path = Random(seed), Mapping(), made.write(tmp_path / "a.json", made.step(3) + made.step(4), rank=0)
+    whole, used = path.read_bytes(), 0
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for _ in range(draw.randint(1, 6)):
+            damaged[draw.randrange(len(damaged))] = draw.randrange(256)
+        path.write_bytes(re.sub(rb"(?<=: )[\d.]+", lambda old: draw.choice(values) if draw.random() < 0.02 else old[0], damaged))
+        try:
+            summary = summarise([path], mapping)
+        except Mistake:
+            continue
+        used += 1
+        assert sum(summary.share(line.seconds) for line in summary.lines) == pytest.approx(1)
+        assert list(trace_lines(summary, summary.sheet(), 5))[-1].endswith("= 100.00 % of summed device time")
+        assert read_profile(write_profile(profile(summary, "a", None)), "a").rows
+    assert used > 20

@@ -44,8 +44,10 @@ def _trace(given: argparse.Namespace) -> Iterator[str]:
     for complaint in (complaint for one in summary.parts for complaint in one.complaints):
         print(f"dsbench: {complaint}", file=sys.stderr)
     hardware = hardware or summary.sheet()
+    # Before the text, whose reader, such as `head`, may have seen enough of it.
+    written = list(_written(given, summary, hardware))
     yield from trace_lines(summary, hardware, given.top)
-    yield from _written(given, summary, hardware)
+    yield from written
 
 
 def _writable(given: argparse.Namespace) -> None:
