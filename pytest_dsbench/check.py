@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from .deviation import Deviation, deviation
 from .operator import EXACT, Inputs, Spec, Tolerance
 from .tensors import Guarded, our_dtype, torch_dtype
+from .units import show_count
 
 #: A provider may be this many times as far from the reference as torch's own path in the same dtype.
 _PEER = 2.0
@@ -64,7 +65,7 @@ def named(outputs: Any, specs: Mapping[str, Spec], device: str, exact_dtype: boo
     """The outputs of a launch by name. Raises Wrong where count, type, shape, dtype or device are not the operator's."""
     given = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
     if len(given) != len(specs) or outputs is None:
-        count = "nothing" if outputs is None else f"{len(given)} output{'s' if len(given) != 1 else ''}"
+        count = "nothing" if outputs is None else show_count(len(given), "output")
         raise Wrong(f"returned {count}; expected {len(specs)}: {', '.join(specs)}")
     for (name, spec), got in zip(specs.items(), given, strict=True):
         if type(got) not in (Tensor, torch.nn.Parameter):

@@ -1,13 +1,16 @@
-"""A shape as text: the label of a case, and the `dim=value` of a command line."""
+"""A shape from and as text: the label of a case, the `dim=value` of a command line, the formulas of a model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, get_origin
 
 import msgspec
 
+from . import formula
 from .mistake import Mistake
 from .operator import Operator
+from .operators import find
+from .units import Fp8Dtype
 
 
 @cache
@@ -46,6 +49,16 @@ def _run_lengths(values: tuple[int, ...]) -> str:
             runs.append((value, 1))
     shown = [f"{value}x{times}" if times > 1 else f"{value}" for value, times in runs]
     return "+".join(shown) if len(shown) <= 6 else f"{'+'.join(shown[:5])}+{len(values)}sum{sum(values)}"
+
+
+def built(operator: str, given: Mapping[str, Any], scope: Mapping[str, Any], fp8: Fp8Dtype) -> Operator:
+    """The operator at dimensions that are values, or formulas over the names of `scope`. Raises Mistake for what is wrong.
+
+    `fp8`: the encoding of the device, for an operator that has a dimension `fp8` and is given none, as in shape files.
+    """
+    cls = find(operator)
+    encoding = {"fp8": fp8} if "fp8" in cls.__struct_fields__ else {}
+    return cls.build({**encoding, **{key: formula.resolve(value, scope) for key, value in given.items()}})
 
 
 def as_row(op: Operator) -> str:

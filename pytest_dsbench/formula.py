@@ -58,6 +58,16 @@ def evaluate(text: str, scope: Mapping[str, object]) -> Value:
     return value
 
 
+def resolve(given: object, scope: Mapping[str, Any]) -> object:
+    """A value as it is, or what a formula makes of the scope. Raises Mistake as `evaluate` does."""
+    if not is_formula(given):
+        return given
+    text = str(given)
+    name = text.lstrip()[1:].strip()
+    # A name alone passes on what it stands for, which need not be an integer.
+    return scope[name] if name in scope else evaluate(text, scope)
+
+
 def _parse(text: str) -> ast.expr:
     return _tree(text, text.lstrip()[1:], "formula", "integers and names with + - * // % and brackets")
 

@@ -5,9 +5,9 @@ from itertools import product
 from typing import Any
 
 from . import formula
+from .dims import built
 from .mistake import Mistake
 from .operator import Operator
-from .operators import find
 from .record import Record
 from .units import Fp8Dtype
 
@@ -112,19 +112,7 @@ class Model(Record):
         scope: dict[str, Any] = {**self.constants, "batch": point.batch, "sequence": point.sequence, "context": point.context}
         for name, text in self.derived.items():
             scope[name] = formula.evaluate(text, scope)
-        cls = find(op.operator)
-        # As in shape files: the encoding of the device, where the operator has one and the model names none.
-        encoding = {"fp8": fp8} if "fp8" in cls.__struct_fields__ else {}
-        return cls.build({**encoding, **{key: _value(value, scope) for key, value in op.dims.items()}})
-
-
-def _value(given: object, scope: Mapping[str, Any]) -> object:
-    if not formula.is_formula(given):
-        return given
-    text = str(given)
-    name = text.lstrip()[1:].strip()
-    # A name alone passes on what it stands for, which need not be an integer.
-    return scope[name] if name in scope else formula.evaluate(text, scope)
+        return built(op.operator, op.dims, scope, fp8)
 
 
 def _integer(given: int | str, scope: Mapping[str, object]) -> int:

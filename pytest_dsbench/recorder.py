@@ -150,7 +150,9 @@ class Recorder:
         assert self._aftermath is not None
         ended = self._aftermath.ended
         if ended and not self._by_hand and (terminal := self._config.pluginmanager.getplugin("terminalreporter")):
-            cases = f"{len(ended)} case{'s' if len(ended) > 1 else ''}"
+            from .units import show_count
+
+            cases = show_count(len(ended), "case")
             terminal.write_line(f"\ndsbench: replaying {cases} that ended a worker, each alone")
         for node, result in self._aftermath.results(ledger.planned, self._options().deadline, not self._by_hand):
             ledger.keep(node, result)

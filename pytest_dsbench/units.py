@@ -151,3 +151,8 @@ def show_delta(value: float) -> str:
 def show_share(value: float) -> str:
     """A share for people: "87.3 %"; small ones keep a second digit, so that 0.04 % is not shown as nothing."""
     return f"{100 * value:.1f} %" if abs(value) >= 0.01 or value == 0 else f"{100 * value:.2g} %"
+
+
+def show_count(number: int, what: str) -> str:
+    """A number of things: "1 case", "12 cases"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

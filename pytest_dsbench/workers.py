@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 
 import pytest
 
+from .units import show_count
+
 #: In a worker's input: the folder for notes.
 NOTES = "dsbench_notes"
 _SLOT = "dsbench_slot"
@@ -66,7 +68,7 @@ def crowded(config: pytest.Config, devices: int) -> str | None:
     if workers <= devices:
         return None
     return (
-        f"{workers} workers would time on {devices} device{'s' if devices > 1 else ''}, they would ruin each other's numbers;"
+        f"{workers} workers would time on {show_count(devices, 'device')}, they would ruin each other's numbers;"
         f" use -n {devices}, or --benchmark-disable to only check"
     )
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import formula
+from ..dims import built
 from ..hardware.sheet import Hardware
 from ..mistake import Mistake, unknown
-from ..operators import find
 from ..record import Record
 from ..roofline import Bound, bound
 from ..work import Work
@@ -89,22 +89,11 @@ def free(row: Row, scope: Mapping[str, Any]) -> list[str]:
 def work(row: Row, scope: Mapping[str, Any], hardware: Hardware) -> Work:
     """What all launches of a row must do. Raises Mistake where dimensions are wrong."""
     assert row.operator is not None, f"{row.label} maps to no operator"
-    cls = find(row.operator)
-    encoding = {"fp8": hardware.fp8_encoding} if "fp8" in cls.__struct_fields__ else {}
-    built = cls.build({**encoding, **{key: _value(value, scope) for key, value in row.dims.items()}})
-    times = _value(row.times, scope)
+    op = built(row.operator, row.dims, scope, hardware.fp8_encoding)
+    times = formula.resolve(row.times, scope)
     if not isinstance(times, int) or times < 1:
         raise Mistake(f"times is {times!r}; expected a whole number from 1 on")
-    return built.work() * (times * (row.calls or 1))
-
-
-def _value(given: object, scope: Mapping[str, Any]) -> object:
-    if not formula.is_formula(given):
-        return given
-    text = str(given)
-    name = text.lstrip()[1:].strip()
-    # A name alone passes on what it stands for, which need not be an integer.
-    return scope[name] if name in scope else formula.evaluate(text, scope)
+    return op.work() * (times * (row.calls or 1))
 
 
 def least(what: Work, hardware: Hardware) -> float:

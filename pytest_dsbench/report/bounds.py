@@ -6,7 +6,7 @@ from itertools import groupby
 from ..hardware.sheet import Hardware
 from ..plan import Prospect
 from ..roofline import Bound
-from ..units import UNITS, show_bytes, show_flop, show_number, show_rate, show_seconds
+from ..units import UNITS, show_bytes, show_count, show_flop, show_number, show_rate, show_seconds
 from ..work import Work
 from .table import table
 
@@ -16,7 +16,7 @@ def plan_lines(prospects: Sequence[Prospect], hardware: Hardware) -> list[str]:
     lines = [headline(hardware)]
     for name, found in groupby(prospects, key=lambda prospect: prospect.case.op.name):
         rows = [_prospect_row(prospect) for prospect in found]
-        lines += ["", f"{name} ({len(rows)} case{'s' if len(rows) > 1 else ''})"]
+        lines += ["", f"{name} ({show_count(len(rows), 'case')})"]
         lines += table(["case", "bytes", "FLOP", "FLOP/B", "regime", "T_SOL"], rows)
     reasons = {prospect.reason for prospect in prospects if prospect.reason}
     return [*lines, "", *(f"no bound: {reason}" for reason in sorted(reasons))] if reasons else lines

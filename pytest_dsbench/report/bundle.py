@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..mistake import Mistake
 from ..results import Collection
+from ..units import show_count
 from . import files
 
 #: Folders within the report whose files are all ours, by suffix.
@@ -15,7 +16,7 @@ PAGE = "index.html"
 
 
 def bundle(collection: Collection, folder: Path, version: str) -> Iterator[str]:
-    """Writes the report; gives a line for each part, with what was left out and why. Raises Mistake where it cannot be written."""
+    """Writes the report; a line for each part, with what was left out and why. Raises Mistake where it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _clear(folder)
@@ -24,7 +25,7 @@ def bundle(collection: Collection, folder: Path, version: str) -> Iterator[str]:
         raise Mistake(f"cannot write the report to {folder}: {error.strerror or error}") from None
     paths = [one for one in written if isinstance(one, Path)]
     tables = sum(one.parent != folder for one in paths)
-    yield f"{', '.join(one.name for one in paths if one.parent == folder)} and {tables} table{'s' if tables > 1 else ''} in kernels/"
+    yield f"{', '.join(one.name for one in paths if one.parent == folder)} and {show_count(tables, 'table')} in kernels/"
     yield from (one for one in written if isinstance(one, str))
     yield from _pictures(collection, folder)
     yield from _page(collection, folder)
@@ -49,7 +50,7 @@ def _pictures(collection: Collection, folder: Path) -> Iterator[str]:
         # A library's own warnings must not end a run whose warnings are errors: everything is measured by now.
         warnings.simplefilter("ignore")
         drawn = draw(collection, folder / "pictures")
-    yield f"{len(drawn.pictures)} picture{'s' if len(drawn.pictures) != 1 else ''} in pictures/, each as .png and .svg"
+    yield f"{show_count(len(drawn.pictures), 'picture')} in pictures/, each as .png and .svg"
     yield from drawn.left_out
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..gate.finish import Finish
 from ..gate.judgement import Judgement
-from ..units import show_delta, show_seconds, show_share
+from ..units import show_count, show_delta, show_seconds, show_share
 from ..verdict import UNFIT, Confirmation, Outcome, Verdict
 from .table import markdown, table
 
@@ -139,19 +139,19 @@ def _remarks(judged: Judgement, everything: bool) -> list[str]:
     lines += [f"{one.case.name} was suspected and is the same: {one.why}" for one in refuted[:_MOST]]
     if learning := [one for one in judged.verdicts if one.outcome == "learning"]:
         least = min(learning, key=lambda one: one.nights)
-        lines.append(f"{_cases(len(learning))} still learning, with {least.nights} of {least.needed} nights or more")
+        lines.append(f"{show_count(len(learning), 'case')} still learning, with {least.nights} of {least.needed} nights or more")
     if missing := judged.count("missing"):
-        lines.append(f"{_cases(missing)} missing: if that was meant, dsbench baseline prune RUN removes what is stored of them")
+        lines.append(
+            f"{show_count(missing, 'case')} missing: if that was meant, dsbench baseline prune RUN removes what is stored of them"
+        )
     counts = Counter(one.outcome for one in judged.verdicts)
-    lines.append(f"{_cases(len(judged.verdicts))}: {', '.join(f'{n} {name}' for name, n in _sorted(counts)) or 'none'}")
+    lines.append(
+        f"{show_count(len(judged.verdicts), 'case')}: {', '.join(f'{n} {name}' for name, n in _sorted(counts)) or 'none'}"
+    )
     if judged.code() == 3:
         unfit = judged.count(*UNFIT)
         lines.append(f"{unfit} of them could not be judged: the environment is not fit to judge")
     return lines
-
-
-def _cases(count: int) -> str:
-    return f"{count} case{'s' if count != 1 else ''}"
 
 
 def _sorted(counts: Counter[Outcome]) -> Iterable[tuple[str, int]]:
@@ -210,7 +210,7 @@ def self_check_lines(confirmations: Iterable[Confirmation], share: float) -> lis
     worst = max((abs(one.change or 0.0) for one in fought), default=0.0)
     plural = "" if len(alarms) == 1 else "s"
     rate = f"{len(alarms)} alarm{plural} ({show_share(len(alarms) / len(fought))})" if fought else "none could be fought"
-    selves = f"{_cases(len(fought))} duelled against {'itself' if len(fought) == 1 else 'themselves'}"
+    selves = f"{show_count(len(fought), 'case')} duelled against {'itself' if len(fought) == 1 else 'themselves'}"
     lines = [f"self-check: {selves}: {rate}; largest change {show_share(expm1(worst))}"]
     lines += [f"self-check, false alarm: {one.case.name}: {_change(one.change)}" for one in alarms]
     return lines + [f"self-check: {one.case.name}: {one.reason}" for one in found if one.change is None]

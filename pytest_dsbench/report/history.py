@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..history import Mark, Marked, Series, mark
-from ..units import show_seconds, show_share
+from ..units import show_count, show_seconds, show_share
 from .table import table
 
 
@@ -42,7 +42,7 @@ def _change(share: float) -> str:
 
 
 def _count(shown: int, all_: int) -> str:
-    runs = f"{all_} run{'s' if all_ > 1 else ''}"
+    runs = show_count(all_, "run")
     return runs if shown == all_ else f"the last {shown} of {runs}"
 
 

@@ -6,7 +6,7 @@ from ..dims import describe
 from ..hardware.sheet import Hardware
 from ..trace.summary import Line, Summary, t_sol
 from ..trace.totals import Part, Step
-from ..units import show_seconds, show_share
+from ..units import show_count, show_seconds, show_share
 from .table import table
 
 #: Names are cut to so many characters; the CSV has them whole.
@@ -37,11 +37,11 @@ def _headline(summary: Summary, hardware: Hardware | None) -> str:
     sheet = f" (data sheet {hardware.name})" if hardware is not None and not summary.cpu else ""
     numbered = all(step.number is not None for one in parts for step in one.steps)
     said = [
-        _count(len(parts), "file"),
+        show_count(len(parts), "file"),
         f"{'ranks' if len(set(ranks)) > 1 else 'rank'} {', '.join(map(str, dict.fromkeys(ranks)))}"
         if ranks
         else "no rank recorded",
-        _count(summary.steps, "step") if numbered else "no steps recorded: a trace counts as one",
+        show_count(summary.steps, "step") if numbered else "no steps recorded: a trace counts as one",
         f"on {device}{sheet}",
         *_versions(parts),
     ]
@@ -207,10 +207,6 @@ def _sum_line(summary: Summary) -> str:
     }
     said = " + ".join(f"{kind} {100 * share:.2f} %" for kind, share in shares.items())
     return f"{said} = {100 * sum(shares.values()):.2f} % of {'CPU' if summary.cpu else 'summed device'} time"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def _cut(name: str) -> str:

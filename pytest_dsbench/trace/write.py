@@ -13,6 +13,7 @@ from ..hardware.sheet import Hardware
 from ..measurement import read_back
 from ..mistake import Mistake
 from ..profile import record as layer
+from ..units import show_count
 from .owners import UNLISTED, Key
 from .summary import Line, Summary, t_sol
 from .totals import Part
@@ -72,9 +73,7 @@ def write_shapes(summary: Summary, folder: Path, force: bool) -> list[str]:
     for name, text in files.items():
         save(folder / name, text)
     count = len(summary.of("mapped"))
-    said = [
-        f"{count} case{'s' if count != 1 else ''} of {len(files)} operator{'s' if len(files) != 1 else ''} written to {folder}"
-    ]
+    said = [f"{show_count(count, 'case')} of {show_count(len(files), 'operator')} written to {folder}"]
     return [*said, *([f"written over: {', '.join(sorted(there))}"] if there else [])]
 
 
@@ -118,7 +117,8 @@ def profile(summary: Summary, name: str, hardware: Hardware | None) -> layer.Pro
         rows=tuple(rows),
         covers="step",
         notes=(
-            f"times are means per step, over {summary.steps} steps of {len(summary.parts)} files; all layers of a step together",
+            f"times are means per step, over {show_count(summary.steps, 'step')} of {show_count(len(summary.parts), 'file')};"
+            " all layers of a step together",
         ),
     )
 

@@ -7,7 +7,7 @@ from ...environment import differences
 from ...operator import CATEGORIES
 from ...results import Collection, Device, Source
 from ...results.standing import Kernel, kernels, passing
-from ...units import UNITS, show_bytes, show_number, show_rate
+from ...units import UNITS, show_bytes, show_count, show_number, show_rate
 from ..gate import HEAD, verdict_rows
 from ..summary import environment_rows
 from ..table import markdown
@@ -79,7 +79,7 @@ def _device(device: Device) -> Iterator[str]:
 def _counts(device: Device) -> str:
     counts = Counter(one.measurement.status for one in device.latest)
     cases = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.most_common())
-    return f"{len(device.latest)} case{'s' if len(device.latest) > 1 else ''}: {cases}"
+    return f"{show_count(len(device.latest), 'case')}: {cases}"
 
 
 def _failures(device: Device) -> Iterator[str]:
