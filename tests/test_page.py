@@ -21,8 +21,8 @@ import reported
 from pytest_dsbench.measurement import Measurement
 from pytest_dsbench.mistake import Mistake
 from pytest_dsbench.report import page
+from pytest_dsbench.report.page import assembly
 from pytest_dsbench.report.page import data as packing
-from pytest_dsbench.report.page import render as rendering
 from pytest_dsbench.results import Collection, collect
 from pytest_dsbench.verdict import Verdict
 
@@ -325,7 +325,7 @@ def thousand(folder: Path) -> Collection:
     (device,) = collect([reported.write(folder, head, records)]).devices
     (source,) = device.sources
     sources = [
-        source.replace(path=f"runs/{day:02}.jsonl", header=head.replace(started=f"2026-11-{day:02}T01:00:00"))
+        source.replace(name=f"{day:02}", path=f"runs/{day:02}.jsonl", header=head.replace(started=f"2026-11-{day:02}T01:00:00"))
         for day in range(1, 11)
     ]
     return Collection(devices=(device.replace(sources=tuple(sources)),))
@@ -340,7 +340,7 @@ def test_a_thousand_cases_stay_below_the_limit(tmp_path: Path, monkeypatch: pyte
     assert [len(side["case"]) for side in data["sides"]] == [1000] * 10
     assert data["left_out"] == []
 
-    monkeypatch.setattr(rendering, "LIMIT", len(whole) - 100_000)
+    monkeypatch.setattr(assembly, "LIMIT", len(whole) - 100_000)
     smaller = page.render(collection)
     assert len(smaller) <= len(whole) - 100_000
     data = data_of(smaller.decode())
