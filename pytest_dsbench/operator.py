@@ -36,6 +36,13 @@ CATEGORIES = (
     "other",
 )
 
+
+def ordered(categories: Iterable[str]) -> list[str]:
+    """Categories in the order of reports: ours, then those of users by name."""
+    given = set(categories)
+    return [*(name for name in CATEGORIES if name in given), *sorted(given - set(CATEGORIES))]
+
+
 #: The tensors of one call, by name, in the order of the operator's specification.
 Inputs = dict[str, "Tensor"]
 

@@ -119,7 +119,7 @@ def test_rows_of_several_gpus_are_runs_of_their_own(desk: Desk) -> None:
     flop = 2 * 4096 * 4096 * 7168
     assert h20.measurements[0].efficiency == pytest.approx(flop / 148e12 / 2e-3)
     assert h800.measurements[0].efficiency == pytest.approx(flop / 989.5e12 / 400e-6)
-    assert any("1 record of a case that another record measured too" in line for line in done.out)
+    assert any("1 record of a case that another record measured, too" in line for line in done.out)
     assert "  table.csv:5: no data sheet is known for 'B300'; --hw NAME or `gpus` of an import file names one" in "\n".join(
         done.out
     )

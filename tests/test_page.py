@@ -7,22 +7,25 @@ import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pytest
 
-pytest.importorskip("jinja2")
-pytest.importorskip("bokeh")
+pytest.importorskip("jinja2", reason="the page needs pytest-dsbench[report]")
+pytest.importorskip("bokeh", reason="the page needs pytest-dsbench[report]")
 
 import reported
 
 from pytest_dsbench.measurement import Measurement
 from pytest_dsbench.mistake import Mistake
+from pytest_dsbench.operator import CATEGORIES
 from pytest_dsbench.report import page
 from pytest_dsbench.report.page import assembly
 from pytest_dsbench.report.page import data as packing
+from pytest_dsbench.report.page.figure import figures
 from pytest_dsbench.results import Collection, collect
 from pytest_dsbench.verdict import Verdict
 
@@ -377,3 +380,17 @@ def test_a_missing_library_is_named(both: tuple[Collection, str], tmp_path: Path
     ):
         page.write(both[0], tmp_path / "index.html")
     assert not (tmp_path / "index.html").exists()
+
+
+def test_every_category_has_a_look_of_its_own_and_a_mark_in_the_legend() -> None:
+    looks = figures([*CATEGORIES, "mine", "yours"])["looks"]
+    assert (
+        len({(look["light"], look["mark"]) for look in looks})
+        == len({look["dark"] + look["mark"] for look in looks})
+        == len(looks)
+    )
+    drawn = (files("pytest_dsbench.report.page") / "roofline.js").read_text()
+    marks = drawn.split("const MARKS = {")[1].split("};")[0]
+    assert all(f"{look['mark']}: '" in marks for look in looks)
+    # Not by what else is there: a category keeps its look from report to report.
+    assert figures(["norm"])["looks"] == [looks[CATEGORIES.index("norm")]]

@@ -172,14 +172,26 @@ def test_nothing_to_report(tmp_path: Path) -> None:
     empty.touch()
     head = Writer(tmp_path, HEAD)
     head.close()
-    with pytest.raises(Mistake, match=r"first line.*is missing.*no case in it.*nothing to report"):
+    with pytest.raises(Mistake, match=r"empty\.jsonl: no run file, .*\(it is empty\).*no case in it.*nothing to report"):
         collect([empty, head.path])
+    with pytest.raises(Mistake, match=r"README\.md: no run file, since none of its lines is a run or a case \(") as found:
+        collect([DATA.parent.parent / "README.md"])
+    assert len(str(found.value)) < 400
     with pytest.raises(Mistake, match=r"none\.jsonl: no such run file"):
         collect([tmp_path / "none.jsonl"])
     with pytest.raises(Mistake, match=r"no run file \(\*\.jsonl\) in this folder"):
         collect([DATA.parent / "plugin"])
     with pytest.raises(Mistake, match=r"baseline_v1\.jsonl: a baseline; expected a run file"):
         collect([DATA / "baseline_v1.jsonl"])
+
+
+def test_of_many_bad_lines_some_are_named(tmp_path: Path) -> None:
+    path = reported.run_of(tmp_path, HEAD, CASES)
+    path.write_bytes(path.read_bytes() + b"{\n" * 25)
+    found = collect([path])
+    assert len(found.results) == 12
+    assert [remark.split(": ")[0] for remark in found.remarks] == [*(f"{path}:{number}" for number in range(15, 25)), str(path)]
+    assert found.remarks[-1] == f"{path}: 15 more bad lines"
 
 
 def test_an_empty_run_beside_a_good_one(tmp_path: Path) -> None:

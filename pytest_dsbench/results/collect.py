@@ -13,8 +13,12 @@ from ..measurement import Measurement
 from ..mistake import Mistake
 from ..record import Record
 from ..runs import Header
+from ..units import show_count
 from ..verdict import Verdict
 from .result import Result, category_of, kernel_of
+
+#: More bad lines of one file say nothing more.
+_MOST = 10
 
 
 class Source(Record):
@@ -115,7 +119,13 @@ def _read(path: Path, remarks: list[str]) -> tuple[runs.Run, Header] | None:
         raise Mistake(
             f"{path}: a baseline; expected a run file, such as those in runs/ (`dsbench baseline show` shows baselines)"
         )
-    remarks += run.complaints
+    if run.header is None and not run.measurements:
+        first = run.complaints[0].removeprefix(f"{path}:1: ") if run.complaints else "it is empty"
+        remarks.append(f"{path}: no run file, since none of its lines is a run or a case ({first}); it is left out")
+        return None
+    remarks += run.complaints[:_MOST]
+    if len(run.complaints) > _MOST:
+        remarks.append(f"{path}: {show_count(len(run.complaints) - _MOST, 'more bad line')}")
     header = run.header or _restored(path, run.measurements, remarks)
     if header is not None and not run.measurements:
         remarks.append(f"{path}: no case in it")

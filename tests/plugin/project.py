@@ -128,7 +128,7 @@ class Project:
 
     def spawn(self, *arguments: str) -> Outcome:
         """pytest in a process of its own."""
-        return _outcome(self._pytester.runpytest_subprocess("-p", "no:hypothesispytest", *arguments, timeout=60))
+        return _outcome(self._pytester.runpytest_subprocess("-p", "no:hypothesispytest", *arguments, timeout=180))
 
     def check(self, *arguments: str) -> Outcome:
         """pytest in this process, each case checked and none timed."""

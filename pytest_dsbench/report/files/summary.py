@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ...environment import differences
-from ...operator import CATEGORIES
+from ...operator import ordered
 from ...results import Collection, Device, Source
 from ...results.standing import Kernel, kernels, passing
 from ...units import UNITS, show_bytes, show_count, show_number, show_rate
@@ -68,7 +68,7 @@ def _device(device: Device) -> Iterator[str]:
     yield from _failures(device)
     for source in device.sources:
         yield from _verdicts(source)
-    for category in _categories(every):
+    for category in ordered(one.category for one in every):
         yield from _category(category, [one for one in every if one.category == category])
     said = [*remarks(found), *absent_lines(device.sources[-1].header.absent), *device.sources[-1].header.notes]
     if said:
@@ -100,12 +100,6 @@ def _verdicts(source: Source) -> Iterator[str]:
         yield from (f"### Gate: {source.name}", "", ", ".join(f"{count} {word}" for word, count in counts.most_common()), "")
         if rows := verdict_rows(source.verdicts):
             yield from (*markdown(HEAD, rows, left=2, last_left=True), "")
-
-
-def _categories(found: Sequence[Kernel]) -> list[str]:
-    """The categories there are, ours in their order, then those of users."""
-    there = dict.fromkeys(one.category for one in found)
-    return [*(name for name in CATEGORIES if name in there), *(name for name in there if name not in CATEGORIES)]
 
 
 def _category(name: str, found: Sequence[Kernel]) -> Iterator[str]:

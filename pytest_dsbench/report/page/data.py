@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from ...measurement import Planned, Status
+from ...operator import ordered
 from ...record import Record
 from ...results import Collection, Device, Result
 from ...results.result import Standing
@@ -57,7 +58,7 @@ def columns(of: dict[str, Callable[[Any], Any]], rows: list[Any]) -> dict[str, l
 def pack(collection: Collection) -> Packed:
     """The collection as the script reads it."""
     newest = {one.case.identity: one for one in collection.results}
-    categories = sorted({one.category for one in newest.values()})
+    categories = ordered(one.category for one in newest.values())
     texts, shapes = Texts(), Texts()
     cases = {identity: number for number, identity in enumerate(newest)}
     devices = {device.key: number for number, device in enumerate(collection.devices)}

@@ -3,13 +3,27 @@
 import json
 import re
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
-#: Colours of categories by number, for a light and a dark page: those of Okabe and Ito and four more, adapted to each ground.
-LIGHT = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#8C6D00", "#2A9BD6", "#332288", "#666666", "#882255", "#4F7A28")
-DARK = ("#4FB0E8", "#FF8A4C", "#2FC79B", "#E79AC6", "#E8C547", "#9AD8F7", "#A79BFF", "#B8B8B8", "#F07FA8", "#A6D673")
-#: Their marks: no category is known by its colour alone.
-MARKS = ("circle", "square", "triangle", "diamond", "inverted_triangle", "plus", "x", "star", "hex", "asterisk")
+from ...operator import CATEGORIES
+
+#: How each category looks on a light and on a dark page: the hues of the pictures (Okabe and Ito's) adapted to each ground, and
+#: their shapes as far as Bokeh has them: no category is known by its colour alone.
+_LOOKS = dict(
+    zip(
+        CATEGORIES,
+        (
+            *(("#0072B2", "#4FB0E8", "circle"), ("#2A9BD6", "#9AD8F7", "square"), ("#D55E00", "#FF8A4C", "triangle")),
+            *(("#B87800", "#F5B942", "diamond"), ("#AA4499", "#E79AC6", "inverted_triangle"), ("#009E73", "#2FC79B", "plus")),
+            *(("#333333", "#E5E7EB", "x"), ("#8C8200", "#E8E05A", "hex"), ("#4F7A28", "#A6D673", "star")),
+            *(("#666666", "#B8B8B8", "cross"), ("#882255", "#F07FA8", "asterisk"), ("#332288", "#A79BFF", "circle_x")),
+        ),
+        strict=True,
+    )
+)
+#: Those of a user's own categories, in turn.
+_OWN = (("#0072B2", "#4FB0E8", "square_x"), ("#D55E00", "#FF8A4C", "circle_cross"), ("#AA4499", "#E79AC6", "diamond_cross"))
 #: What a point says when it is pointed at: Bokeh escapes the fields.
 _TIPS = """<div style="max-width: min(440px, 80vw); padding: 1px 4px 5px; line-height: 1.4; overflow-wrap: anywhere">
 <div style="font-weight: 650">@name</div>
@@ -22,11 +36,6 @@ _TIPS = """<div style="max-width: min(440px, 80vw); padding: 1px 4px 5px; line-h
 _FIELDS = ("x", "y", "name", "time", "t_sol", "efficiency", "provider", "rate", "mark", "colour", "record")
 
 
-def look(number: int) -> tuple[str, str, str]:
-    """Colours and mark of the category of that number: marks move on where colours begin anew."""
-    return LIGHT[number % 10], DARK[number % 10], MARKS[(number + number // 10) % 10]
-
-
 def library() -> str:
     """The script of Bokeh, of the version that is installed."""
     from bokeh.resources import Resources
@@ -36,7 +45,8 @@ def library() -> str:
 
 def figures(categories: Sequence[str]) -> dict[str, Any]:
     """The roofline, and the strip for what computes nothing, as documents of Bokeh; and how each category looks."""
-    looks = [dict(zip(("light", "dark", "mark"), look(number), strict=True)) for number in range(len(categories))]
+    own = cycle(_OWN)
+    looks = [dict(zip(("light", "dark", "mark"), _LOOKS.get(name) or next(own), strict=True)) for name in categories]
     return {"looks": looks, "roofline": _document(_roofline()), "strip": _document(_strip())}
 
 

@@ -7,6 +7,8 @@ from typing import get_args
 
 from ...record import Record
 from ...results import Collection, Device, Result
+from ...results.result import Standing
+from ...results.standing import kernels
 from ...score import SELECTIONS, Score, entries, score
 from ...shapes import bundled, load
 from ...units import show_delta, show_share
@@ -99,7 +101,8 @@ def overviews(collection: Collection) -> list[Overview]:
 def _overview(device: Device) -> Overview:
     found = device.latest
     reasons = _reasons(found)
-    kernels = _kernels(found)
+    every = kernels(found)
+    by = {word: tuple(f"{one.kernel} {one.provider}" for one in every if one.standing == word) for word in get_args(Standing)}
     return Overview(
         device=device,
         results=len(found),
@@ -113,10 +116,10 @@ def _overview(device: Device) -> Overview:
         kinds=_kinds(found),
         reasons=tuple(reasons[:_MOST]),
         more_reasons=len(reasons[_MOST:]),
-        kernels=len(kernels),
-        passing=sum(word == "passing" for word in kernels.values()),
-        failing_kernels=tuple(name for name, word in kernels.items() if word == "failing"),
-        silent_kernels=tuple(name for name, word in kernels.items() if word == "not timed"),
+        kernels=len(every),
+        passing=len(by["passing"]),
+        failing_kernels=by["failing"],
+        silent_kernels=by["not timed"],
     )
 
 
@@ -157,15 +160,6 @@ def _reasons(found: Iterable[Result]) -> list[tuple[str, str, int]]:
         if one.measurement.status not in ("passed", "checked")
     )
     return [(*key, count) for key, count in counts.most_common()]
-
-
-def _kernels(found: Iterable[Result]) -> dict[str, str]:
-    """Whether a kernel passes: no case of it fails, and one at least is right."""
-    words: dict[str, str] = {}
-    for one in found:
-        known = words.get(one.kernel, "not timed")
-        words[one.kernel] = "failing" if "failing" in (known, one.standing) else known if known == "passing" else one.standing
-    return dict(sorted(words.items()))
 
 
 def _judged(device: Device) -> Judged | None:

@@ -155,6 +155,9 @@ const MARKS = {
   inverted_triangle: 'M8 13L2.500 3h11z', plus: 'M6 3h4v3h3v4h-3v3H6v-3H3V6h3z', x: 'M4 4l8 8M12 4l-8 8',
   star: 'M8 2l1.600 4.300 4.600.2-3.600 2.900 1.200 4.500L8 11.300l-3.800 2.600 1.200-4.500L1.800 6.500l4.600-.2z',
   hex: 'M5.300 3.300h5.400L13.400 8l-2.700 4.700H5.300L2.600 8z', asterisk: 'M8 3v10M3 8h10M4.500 4.500l7 7M11.500 4.500l-7 7',
+  cross: 'M8 3v10M3 8h10', circle_x: 'M8 3a5 5 0 1 0 .01 0zM4.500 4.500l7 7M11.500 4.500l-7 7',
+  square_x: 'M3.500 3.500h9v9h-9zM3.500 3.500l9 9M12.500 3.500l-9 9', circle_cross: 'M8 3a5 5 0 1 0 .01 0zM8 3v10M3 8h10',
+  diamond_cross: 'M8 2l4.500 6L8 14 3.500 8zM8 2v12M3.500 8h9',
 };
 
 function legend(points) {

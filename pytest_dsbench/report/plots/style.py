@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable
 from functools import wraps
+from itertools import count
 from typing import Any, ParamSpec
 
-from ...operator import CATEGORIES
+from ...operator import CATEGORIES, ordered
 from ...record import Record
 
 P = ParamSpec("P")
@@ -67,11 +68,8 @@ _LOOKS = {name: Look(colour=colour, marker=marker) for name, (colour, marker) in
 
 def looks(categories: Iterable[str]) -> dict[str, Look]:
     """The look of each category, in the order of reports; the words of a user's own come behind ours."""
-    present = set(categories)
-    own = sorted(present - set(CATEGORIES))
-    return {name: _LOOKS[name] for name in CATEGORIES if name in present} | {
-        name: Look(colour=PALETTE[i % len(PALETTE)], marker=("8", "H", "*")[i % 3]) for i, name in enumerate(own)
-    }
+    own = (Look(colour=PALETTE[i % len(PALETTE)], marker=("8", "H", "*")[i % 3]) for i in count())
+    return {name: _LOOKS[name] if name in _LOOKS else next(own) for name in ordered(categories)}
 
 
 def numbered(names: Iterable[str]) -> dict[str, Look]:
