@@ -70,7 +70,7 @@ def test_the_run_file_begins_with_the_run_and_ends_with_its_end(project: Project
     assert [line["kind"] for line in lines] == ["run", *["case"] * 6, "end"]
     assert {line["v"] for line in lines} == {4}
     assert lines[0]["hardware"]["name"] == "cpu" and lines[0]["environment"]["torch"]
-    assert lines[-1] == {"kind": "end", "v": 3, "planned": 6, "produced": 6, "not_run": []}
+    assert lines[-1] == {"kind": "end", "v": 4, "planned": 6, "produced": 6, "not_run": []}
 
 
 def test_plain_text_where_nobody_looks(project: Project) -> None:
