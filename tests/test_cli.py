@@ -1,6 +1,7 @@
 """The command line: what it prints where, and its exit codes."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trace_made
 
 import pytest_dsbench
 from pytest_dsbench.__main__ import main
@@ -230,3 +232,24 @@ def test_a_reader_that_has_seen_enough(command: str, unbuffered: str) -> None:
         ["bash", "-c", line], text=True, capture_output=True, env={**os.environ, "PYTHONUNBUFFERED": unbuffered}
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+#: Commands that only read files, each in a folder with a run and a trace.
+READING = {
+    "report": ["report", "run.jsonl", "--out", "out"],
+    "score": ["score", "run.jsonl"],
+    "profile": ["profile", "deepseek_d4", "--plot", "layer.png"],
+    "import": ["import", "published", "--out", "imported"],
+    "trace": ["trace", "trace.json", "--shapes", "shapes"],
+}
+
+
+@pytest.mark.parametrize("command", READING)
+def test_what_only_reads_files_needs_no_torch(command: str, tmp_path: Path) -> None:
+    """Where it cannot even be imported."""
+    shutil.copy(ROOT / "tests" / "data" / "run_v3.jsonl", tmp_path / "run.jsonl")
+    trace_made.write(tmp_path / "trace.json", trace_made.step(3))
+    blocked = "import sys; sys.modules.update(torch=None, triton=None); from pytest_dsbench.__main__ import main; "
+    code = f"{blocked}sys.exit(main({READING[command]!r}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout

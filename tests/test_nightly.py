@@ -89,7 +89,8 @@ def test_a_good_night_and_a_bad_one(tmp_path: Path) -> None:
     }
     good = night(tmp_path, "-p", "no:hypothesispytest", **variables)
     assert good.returncode == 0, good.stdout + good.stderr
-    assert sorted(path.suffix for path in (tmp_path / "nightly").iterdir()) == [".jsonl", ".md", ".xml"]
+    assert sorted(path.suffix for path in (tmp_path / "nightly").iterdir()) == ["", ".jsonl", ".md", ".xml"]
+    assert (tmp_path / "nightly/report/all_kernels.csv").read_text().count("\n") == 2
     (run,) = (tmp_path / "nightly").glob("*.jsonl")
     assert run.read_bytes() == (tmp_path / "runs" / run.name).read_bytes()
     assert (tmp_path / "page.md").read_text().startswith("## dsbench: nothing regressed\n")
@@ -130,7 +131,8 @@ def test_exit_codes(repository: Path, code: str, variables: dict[str, str], ends
 
 def test_what_pytest_is_given(repository: Path) -> None:
     night(repository, "-k", "rms", PYTHON="./stand_in", CODE="0", REASON="driver 580")
-    always = ["--dsbench-self-check=1%", "--dsbench-summary=nightly/summary.md", "--junitxml=nightly/junit.xml"]
+    always = ["--dsbench-self-check=1%", "--dsbench-summary=nightly/summary.md", "--dsbench-report=nightly/report"]
+    always.append("--junitxml=nightly/junit.xml")
     start = ["-m", "pytest", "benches/", "-k", "rms"]
     assert called(repository) == [*start, "--dsbench-compare", *always, "--dsbench-save=driver", "580"]
 

@@ -5,7 +5,7 @@
 #
 #   BENCHES         where the benches are                                                        benches/
 #   PYTHON          the interpreter that has pytest-dsbench                                      python3
-#   OUT             folder for the run file, summary.md and junit.xml; emptied of them first     nightly
+#   OUT             folder for the run file, summary.md, junit.xml and report/; emptied of them  nightly
 #   RUNS            folder of the run files, as the ini value dsbench_runs says                  runs
 #   COMPARE         what to compare with: a file or a git revision; empty: the stored baseline
 #   OLD             interpreter or git revision whose kernels confirm a suspicion side by side
@@ -51,11 +51,11 @@ push_baselines() {
 }
 
 mkdir -p "$OUT" || exit 2
-rm -f "$OUT"/summary.md "$OUT"/junit.xml "$OUT"/*.jsonl
+rm -rf "$OUT"/summary.md "$OUT"/junit.xml "$OUT"/*.jsonl "$OUT"/report
 known=$(ls "$RUNS" 2>/dev/null)
 
 arguments=("--dsbench-compare${COMPARE:+=$COMPARE}" "--dsbench-self-check=$SELF_CHECK")
-arguments+=("--dsbench-summary=$OUT/summary.md" "--junitxml=$OUT/junit.xml")
+arguments+=("--dsbench-summary=$OUT/summary.md" "--dsbench-report=$OUT/report" "--junitxml=$OUT/junit.xml")
 [ -n "$OLD" ] && arguments+=("--dsbench-old=$OLD")
 saves=
 if [ "$BRANCH" = "$MAIN" ]; then
