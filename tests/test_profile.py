@@ -380,3 +380,14 @@ def test_the_example_of_the_documentation_is_a_profile(tmp_path: Path) -> None:
     profile = load(written_to(tmp_path / "p.toml", example + hider))
     assert profile.devices[0].constants == {"tokens": 64}
     assert (profile.rows[0].seconds, profile.rows[0].hidden_by) == ({"h800": pytest.approx(50e-6)}, "o_proj")
+
+
+def test_a_group_that_is_hidden_in_part_adds_up_what_nothing_hides() -> None:
+    rows = (
+        Row(group="moe", module="combine", seconds={"a": 10e-6}),
+        Row(group="moe", module="shared", seconds={"a": 4e-6}, hidden_by="combine"),
+    )
+    profile = Profile(profile="p", devices=(Device(name="a"),), rows=rows)
+    assert group_sum(profile, "moe", "a").seconds == layer_sum(profile, "a").seconds == 10e-6
+    (found,) = hidden(profile, "a")
+    assert found.rows.seconds == 4e-6 and found.fits
