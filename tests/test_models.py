@@ -7,6 +7,7 @@ import pytest
 
 from pytest_dsbench import modelfile
 from pytest_dsbench.contracts import KERNELS, contracts
+from pytest_dsbench.dims import built
 from pytest_dsbench.mistake import Mistake
 from pytest_dsbench.model import Point
 from pytest_dsbench.operators import find
@@ -235,6 +236,19 @@ def test_one_broken_op_leaves_the_others(tmp_path: Path) -> None:
     found = load([path], tmp_path)
     assert [case.op.name for case in found.cases] == ["rms_norm", "rms_norm"]
     assert [(one.operator, one.line) for one in found.broken] == [("silu_and_mul", 21)]
+
+
+def test_the_encoding_is_the_devices_where_none_is_given() -> None:
+    given = {"m": "= rows", "n": 128, "k": 128}
+    assert built("block_scaled_mm", given, {"rows": 7}, "fp8_e4m3fnuz") == find("block_scaled_mm")(
+        m=7, n=128, k=128, fp8="fp8_e4m3fnuz"
+    )
+    assert built("block_scaled_mm", {**given, "fp8": "fp8_e4m3"}, {"rows": 7}, "fp8_e4m3fnuz") == find("block_scaled_mm")(
+        m=7, n=128, k=128
+    )
+    assert built("rms_norm", {"tokens": "= rows", "hidden": 64}, {"rows": 7}, "fp8_e4m3fnuz") == find("rms_norm")(
+        tokens=7, hidden=64
+    )
 
 
 def test_models_are_found_by_name(tmp_path: Path) -> None:

@@ -236,6 +236,19 @@ def test_coverage_and_kernels(tmp_path: Path) -> None:
     assert [records["seconds"][number] is None for number in range(8)] == [False, True, True, True, True, True, False, False]
 
 
+def test_launches_among_what_counts(tmp_path: Path) -> None:
+    head = reported.header()
+    one, two, three = reported.bounded(head, 3)
+    notes = ("floor-bound: less than three empty launches",)
+    lines = [
+        reported.record(one, head, notes=notes),
+        reported.record(two, head),
+        reported.record(three, head, status="invalid", reason="too fast", notes=notes),
+    ]
+    _, text = rendered(reported.write(tmp_path, head, lines))
+    assert "1 of 2 that count takes less than three empty launches" in shown(text)
+
+
 def judged(case: Any, outcome: str, **more: Any) -> Verdict:
     found: Measurement = reported.record(case, reported.header())
     return Verdict(case=found.case, outcome=outcome, **more)  # type: ignore[arg-type]

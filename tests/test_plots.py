@@ -454,6 +454,20 @@ def test_the_history_of_what_stepped(tmp_path: Path) -> None:
     assert "from 12 run files, " in said(figure)
 
 
+def test_of_what_stepped_the_largest_comes_first(tmp_path: Path) -> None:
+    ones = [case("rms_norm", tokens=2048, hidden=4096), case("silu_and_mul", tokens=1024, hidden=4096)]
+    for day in range(1, 13):
+        head = reported.header("h200", started=f"2026-11-{day:02}T01:00:00")
+        wobble, late = 1 + 0.001 * (day % 3), day > 6
+        shares = (0.6 if late else 0.57, 0.4 if late else 0.7)
+        reported.write(tmp_path, head, [reported.record(one, head, wobble * s) for one, s in zip(ones, shares, strict=True)])
+    (device,) = collect([tmp_path]).devices
+    first, second = history(device).axes
+    # T goes with 1 / efficiency: 0.7 / 0.4 and 0.57 / 0.6.
+    assert [text.get_text() for axes in (first, second) for text in axes.texts] == ["+75.0 %", "-5.0 %"]
+    assert first.get_position().y0 > second.get_position().y0
+
+
 def test_without_a_step_or_with_few_runs_there_is_no_history(tmp_path: Path) -> None:
     assert history(nights(tmp_path / "flat", [0.5] * 6)) is None
     drawn = draw(collect([tmp_path / "flat"]), tmp_path / "out")

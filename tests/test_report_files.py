@@ -241,6 +241,8 @@ def test_the_summary(two_devices: Path) -> None:
     assert "### Failing\n\n- **failed** " in text
     assert "### Gate: 20261105T010000Z-h200\n\n1 regressed" in text
     assert "driver 580.1 -> 590.2" in text
+    (row,) = (line for line in text.splitlines() if "| regressed |" in line)
+    assert "| 1.00 us | 2.00 us | +99.4 % |" in row and "narrow" in row
     kernels = {one.case.operator for one in collect([next(two_devices.parent.glob("20261101*h200.jsonl"))]).latest}
     assert f"{len(kernels)} of {len(kernels) + 1} kernels pass, 1 fails" in text
     for line in text.splitlines():
