@@ -8,7 +8,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from . import bridge, fuzz, handmade
-from .faults import paused
+from .faults.runtime import paused
 from .gate.watch import Watch
 from .handmade import DEFAULT, Handmade
 from .jobs import Fuzz, Idle, Job

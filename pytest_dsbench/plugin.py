@@ -133,8 +133,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Lets go of what the session held."""
     if _SESSION in config.stash:
         config.stash[_SESSION].resources.close()
-    if "pytest_dsbench.faults" in sys.modules:
-        sys.modules["pytest_dsbench.faults"].dismiss(config)
+    if "pytest_dsbench.faults.runtime" in sys.modules:
+        sys.modules["pytest_dsbench.faults.runtime"].dismiss(config)
 
 
 _ADDED: pytest.StashKey[bool] = pytest.StashKey()

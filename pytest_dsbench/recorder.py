@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
-    from .aftermath import Aftermath
+    from .faults.aftermath import Aftermath
     from .gate.finish import Finish
     from .ledger import Ledger
     from .options import Options
@@ -57,8 +57,8 @@ class Recorder:
         """Opens the run file, unless it is open: before the first case of this process, or with the first word of a worker."""
         if self._ledger is not None:
             return
-        from .aftermath import Aftermath
-        from .faults import guard_of
+        from .faults.aftermath import Aftermath
+        from .faults.runtime import guard_of
         from .ledger import Ledger
 
         folder = self._options().runs

@@ -10,7 +10,7 @@ import pytest
 from . import workers
 from .broken import BrokenShapes
 from .configuration import options_of
-from .faults import Faults, open_run
+from .faults.runtime import Faults, open_run
 from .hardware import named
 from .hardware.device import has_gpu
 from .jobs import Fuzz, Job, Jobs

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from test_runs import CASE
 
-from pytest_dsbench import aftermath
-from pytest_dsbench.aftermath import Aftermath
+from pytest_dsbench.faults import aftermath
+from pytest_dsbench.faults.aftermath import Aftermath
+from pytest_dsbench.faults.replay import Replayed, Stage, ending, replay
 from pytest_dsbench.measurement import Planned
-from pytest_dsbench.replay import Replayed, Stage, ending, replay
 
 PLANNED = {name: CASE.replace(label=name) for name in "abc"}
 

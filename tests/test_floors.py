@@ -20,8 +20,7 @@ FLOORS = [
         " sticky blame light judged runner fuzz providers jobs assemble signatures doctor",
         "verdict runs ledger layers profile history score git duet gate simulate guard foreign results trace",
         "report",
-        "plugin session selection configuration fixture listing bridge recorder broken planning workers faults aftermath"
-        " replay replaying commands __main__",
+        "plugin session selection configuration fixture listing bridge recorder broken planning workers faults commands __main__",
     )
 ]
 #: The public names import from every floor, lazily; `plan.sheet` measures the CPU when it is asked to, and only then.

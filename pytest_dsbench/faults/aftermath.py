@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .guard.note import take
-from .measurement import Measurement, Planned, Status
+from ..guard.note import take
+from ..measurement import Measurement, Planned, Status
 from .replay import Replayed, Stage, ending, replay
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .guard.client import Guard
-from .guard.note import Note, leave
-from .measurement import Measurement
-from .selection import planned_case
-from .sticky import lasting
-from .workers import NOTES
+from ..guard.client import Guard
+from ..guard.note import Note, leave
+from ..measurement import Measurement
+from ..selection import planned_case
+from ..sticky import lasting
+from ..workers import NOTES
 
 if TYPE_CHECKING:
-    from .rig import Rig
+    from ..rig import Rig
 
 #: What the first result of a worker brings along: the run's header, and what it is to produce.
 HEADER = "dsbench_run"

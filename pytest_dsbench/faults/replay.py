@@ -13,15 +13,15 @@ from typing import Any
 
 import msgspec
 
-from .guard.note import take
-from .measurement import Measurement
-from .record import Record
+from ..guard.note import take
+from ..measurement import Measurement
+from ..record import Record
 
 #: What a process may take beside its case: to start, to collect, to find its device. Seconds.
 _AROUND = 300.0
 _START = (
     "import pickle, sys; order = pickle.load(sys.stdin.buffer); sys.path[:] = order['path'];"
-    " from pytest_dsbench.replaying import main; main(order)"
+    " from pytest_dsbench.faults.replaying import main; main(order)"
 )
 
 
