@@ -468,6 +468,14 @@ def test_of_what_stepped_the_largest_comes_first(tmp_path: Path) -> None:
     assert first.get_position().y0 > second.get_position().y0
 
 
+def test_of_one_run_neither_history_nor_comparison_is_missing(tmp_path: Path) -> None:
+    drawn = draw(
+        collect([reported.run_of(tmp_path, reported.header(), [case("rms_norm", tokens=1024, hidden=4096)])]), tmp_path / "o"
+    )
+    assert [picture.kind for picture in drawn.pictures] == ["roofline", "efficiency"]
+    assert drawn.left_out == ("no scaling on h200: no operator has three cases that differ in one number alone",)
+
+
 def test_without_a_step_or_with_few_runs_there_is_no_history(tmp_path: Path) -> None:
     assert history(nights(tmp_path / "flat", [0.5] * 6)) is None
     drawn = draw(collect([tmp_path / "flat"]), tmp_path / "out")

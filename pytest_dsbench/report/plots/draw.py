@@ -70,8 +70,10 @@ def _figures(collection: Collection) -> Iterator[_Found]:
         yield "efficiency", key, f"efficiency by operator on {device.key}", efficiency(device) or "no case of it counts"
         alike = "no operator has three cases that differ in one number alone"
         yield "scaling", key, f"scaling on {device.key}", scaling(device) or alike
-        yield "history", key, f"history on {device.key}", _history(device)
-        yield "runs", key, f"comparison of the last two runs on {device.key}", _runs(device)
+        if len(device.sources) > 1:
+            # Of one run nobody expects them, so that nothing is missing.
+            yield "history", key, f"history on {device.key}", _history(device)
+            yield "runs", key, f"comparison of the last two runs on {device.key}", _runs(device)
     first, *others = collection.devices or (None,)
     for other in others:
         assert first is not None and other is not None
@@ -85,13 +87,11 @@ def _figures(collection: Collection) -> Iterator[_Found]:
 def _history(device: Device) -> Any:
     runs = sum(bool(source.header.started) for source in device.sources)
     if runs < LEAST:
-        return f"it takes {LEAST} dated runs, and there {'is' if runs == 1 else 'are'} {runs}"
+        return f"it takes {LEAST} dated runs, and there {'is' if runs == 1 else 'are'} {runs or 'none'}"
     return history(device) or f"no case has a step over {runs} runs"
 
 
 def _runs(device: Device) -> Any:
-    if len(device.sources) < 2:
-        return "there is one run"
     found = last_two(device)
     title = f"{device.title} ({device.key}): {found[1].name} against {found[0].name}" if found else ""
     figure = comparison(title, *found) if found else None
