@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from ...results import Collection
-from .document import document
+from .document import as_json, document
 from .summary import summary_lines
 from .tables import ALL, csv_files, parquet
 
@@ -20,7 +18,7 @@ def write(collection: Collection, folder: Path, version: str) -> Iterator[Path |
         yield folder / path
     table = folder / f"{ALL}.parquet"
     yield table if parquet(found, table) else f"no {table.name}: pyarrow is not installed"
-    (folder / "results.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    (folder / "results.json").write_bytes(as_json(found))
     yield folder / "results.json"
     (folder / "summary.md").write_text("\n".join(summary_lines(collection, version)) + "\n", encoding="utf-8")
     yield folder / "summary.md"

@@ -5,6 +5,8 @@ Its schema is docs/results.schema.json. Fields are only ever added; where one ch
 
 from typing import Any, Literal
 
+import msgspec
+
 from ...environment import Environment
 from ...hardware.sheet import Hardware
 from ...measurement import Correctness
@@ -136,6 +138,13 @@ def document(collection: Collection, version: str) -> Document:
         results=tuple(row(one) for one in collection.results),
         remarks=collection.remarks,
     )
+
+
+def as_json(found: Document) -> bytes:
+    """The document as JSON, a line for each row: a season of nights has tens of thousands."""
+    # No string can hold these letters: its quotes would be escaped.
+    before, name, after = msgspec.json.encode(found.replace(results=())).partition(b'"results":[')
+    return b"".join([before, name, b"\n", b",\n".join(map(msgspec.json.encode, found.results)), b"\n", after, b"\n"])
 
 
 def row(one: Result) -> Row:

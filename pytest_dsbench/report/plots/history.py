@@ -122,7 +122,9 @@ def _steps(axes: Any, marked: Sequence[Marked], scale: float) -> None:
         label = None
     for i, one in fit:
         if one.mark.step is not None and one.point.time:
-            top = max(one.mark.level or 0.0, one.point.time.high) / scale
+            # The number reaches over its neighbours to the right: it stands above all of their intervals.
+            beside = marked[i : i + 1 + len(marked) // 10]
+            top = max(one.mark.level or 0.0, *(near.point.time.high for near in beside if near.point.time)) / scale
             said = {"textcoords": "offset points", "fontsize": SMALL, "color": LEVEL, "ha": "left", "va": "bottom"}
             axes.annotate(f"{100 * one.mark.step:+.1f} %", (i - 0.4, top), (0, 5), annotation_clip=False, **said)
     axes.margins(x=0.03, y=0.16)
