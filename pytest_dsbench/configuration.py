@@ -4,7 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from .options import Options, parse_budget, parse_compare, parse_deadline, parse_fuzz, parse_plan, parse_save, parse_share
+from .options import (
+    Options,
+    parse_budget,
+    parse_compare,
+    parse_deadline,
+    parse_fuzz,
+    parse_plan,
+    parse_report,
+    parse_save,
+    parse_share,
+)
 from .shapes import bundled
 from .thresholds import thresholds
 
@@ -20,7 +30,7 @@ def options_of(config: pytest.Config) -> Options:
     root = config.rootpath
     shapes = tuple(one for path in config.getini("dsbench_shapes") for one in _shapes(path))
     shapes = shapes or tuple(root / name for name in ("shapes", "models") if (root / name).is_dir())
-    providers = given("dsbench_provider")
+    providers, report = given("dsbench_provider"), parse_report(given("dsbench_report"))
     # Whoever looks into a case with a debugger takes his time.
     debugged = given("usepdb", False) or given("trace", False)
     deadline = parse_deadline(given("dsbench_deadline"))
@@ -42,7 +52,7 @@ def options_of(config: pytest.Config) -> Options:
         old=given("dsbench_old"),
         self_check=parse_share(given("dsbench_self_check"), "--dsbench-self-check"),
         summary=config.invocation_params.dir / given("dsbench_summary") if given("dsbench_summary") else None,
-        report=config.invocation_params.dir / given("dsbench_report") if given("dsbench_report") else None,
+        report=config.invocation_params.dir / report if report else None,
         limits=thresholds(config.getini("dsbench_gate")),
         root=root,
         verbose=config.getoption("verbose") > 0,

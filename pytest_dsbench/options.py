@@ -87,6 +87,8 @@ class Options(Record):
             raise Mistake("--dsbench-report tells of a run, and --dsbench-plan runs nothing; leave one of them out")
         if folder.exists() and not folder.is_dir():
             raise Mistake(f"--dsbench-report={folder}: a file; expected a folder, which is made where there is none")
+        if any(folder.glob("*.py")):
+            raise Mistake(f"--dsbench-report={folder} would write the report among Python files; write --dsbench-report=DIR")
 
     @property
     def lowering(self) -> bool:
@@ -124,6 +126,13 @@ def parse_plan(text: str | None) -> str | None:
         raise Mistake(
             f"--dsbench-plan={text} would write the plan to {text}; write --dsbench-plan=FILE, or put --dsbench-plan last"
         )
+    return text
+
+
+def parse_report(text: str | None) -> str | None:
+    """The value of --dsbench-report: a folder. Raises Mistake where nothing was named, as where a variable is not set."""
+    if text is not None and not text.strip():
+        raise Mistake("--dsbench-report= names no folder; expected one, such as --dsbench-report=report")
     return text
 
 

@@ -195,6 +195,12 @@ class Recorder:
         options = self._options()
         if options.report is None:
             return
+        if self._by_hand:
+            # Whoever stops a run does not wait for pictures of it.
+            self._remarks.append(
+                f"--dsbench-report: not made, since the run was interrupted; dsbench report {self._shown(ledger.path)} makes it"
+            )
+            return
         from .environment import own_version
         from .mistake import Mistake
         from .report.bundle import bundle

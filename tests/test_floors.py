@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "pytest_dsbench"
 FLOORS = [
     floor.split()
     for floor in (
-        "mistake record units formula stats segments",
+        "mistake record textfile units formula stats segments",
         "work hardware roofline provider operator operators bench",
         "dims positions tables sweep case shapefile model modelfile shapes plan thresholds options published contracts",
         "nvml lock kernels environment anchors tensors deviation check measurement clock trial peaks provenance rig handmade"

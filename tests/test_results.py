@@ -208,6 +208,15 @@ def test_runs_of_older_versions(version: int) -> None:
     assert device.key == "cpu" and all(one.category for one in device.latest)
 
 
+def test_operators_are_looked_up_once_and_not_for_every_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records of older runs have no category, and a season of nights has tens of thousands of records."""
+    looked: list[str] = []
+    monkeypatch.setattr("pytest_dsbench.operators.import_module", looked.append)
+    only(reported.run_of(tmp_path, HEAD, CASES))
+    only(DATA / "run_v3.jsonl")
+    assert len(looked) == 0
+
+
 def test_every_operator_has_a_category() -> None:
     ours = {name: cls.category for name, cls in everything().items() if cls.__module__.startswith("pytest_dsbench.")}
     assert len(ours) >= 48

@@ -8,8 +8,8 @@ from ..dims import describe
 from ..hardware.sheet import Hardware
 from ..light import binding, floor_bound, too_fast
 from ..measurement import Measurement, Planned, planned
-from ..operator import Operator, registered
-from ..operators import find
+from ..operator import Operator
+from ..operators import everything, find
 from ..roofline import bound
 from ..shapes import bundled, load
 from ..units import Fp8Dtype
@@ -69,8 +69,7 @@ def annotated(found: Found, hardware: Hardware, known: Mapping[Operator, Case], 
 
 
 def _case(found: Found, hardware: Hardware, known: Mapping[Operator, Case]) -> tuple[Planned, Work]:
-    # All of them are registered since the shape files were read: to look at every module again for every row takes long.
-    cls = registered().get(found.operator)
+    cls = everything().get(found.operator)
     if found.work is not None and cls is None:
         # A bench by hand is no operator of ours; it stated its work itself.
         by_hand = Planned(

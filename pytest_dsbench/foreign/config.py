@@ -7,7 +7,7 @@ from ..mistake import Mistake
 from ..positions import key_line
 from ..record import Record
 from ..tables import AtKey, AtLine, converted, parsed
-from .found import text_of
+from ..textfile import text_of
 
 
 class Definition(Record):

@@ -60,17 +60,6 @@ def single(seconds: float) -> Estimate:
     return Estimate(median=seconds, low=seconds, high=seconds, n=1, stopped_by=IMPORTED)
 
 
-def text_of(path: Path) -> str:
-    """The text of a file, without a byte order mark. Raises Mistake where there is none, or where it is not UTF-8."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise Mistake(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise Mistake(f"{path}:{line}: not UTF-8 text; save the file as UTF-8") from None
-
-
 def json_of(text: str, path: Path | str, line: int = 1) -> Any:
     """What a JSON text says, one that begins on `line` of a file. Raises Mistake. Python writes NaN, and it is read as such."""
     try:

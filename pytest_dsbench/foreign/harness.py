@@ -13,8 +13,9 @@ from ..operator import Operator
 from ..operators import find
 from ..roofline import Bound
 from ..stats import Estimate, estimate
+from ..textfile import text_of
 from .config import Config
-from .found import IMPORTED, Found, Unusable, json_of, single, text_of
+from .found import IMPORTED, Found, Unusable, json_of, single
 from .imported import moment
 from .rule import matching, rule
 from .values import positive

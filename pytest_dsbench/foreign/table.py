@@ -11,10 +11,11 @@ from ..operator import Operator
 from ..operators import find
 from ..record import Record
 from ..stats import Estimate
+from ..textfile import text_of
 from ..units import show_seconds
 from .columns import Columns, Timed, columns
 from .config import Config
-from .found import IMPORTED, Found, Unusable, single, text_of
+from .found import IMPORTED, Found, Unusable, single
 from .values import count, duration
 
 T = TypeVar("T")

@@ -13,9 +13,10 @@ from typing import Any
 from ..formula import Condition
 from ..mistake import Mistake
 from ..operators import find
+from ..textfile import text_of
 from ..units import show_number
 from .config import Config, Definition
-from .found import Found, Unusable, json_of, single, text_of
+from .found import Found, Unusable, json_of, single
 from .imported import moment
 from .rule import rule
 from .values import positive

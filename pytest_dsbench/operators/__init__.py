@@ -1,5 +1,6 @@
 """The production operators, one file each. Adding a file here adds an operator; nothing lists them."""
 
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -9,9 +10,15 @@ from ..operator import Operator, registered
 
 def everything() -> dict[str, type[Operator]]:
     """All operators by name: those of this package and those that the user's own modules have defined."""
+    _load()
+    return registered()
+
+
+@cache
+def _load() -> None:
+    """Once: whoever reads many records asks for the operator of each."""
     for module in iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
-    return registered()
 
 
 def find(name: str) -> type[Operator]:

@@ -7,10 +7,10 @@ from .. import shapes
 from ..mistake import Mistake, unknown
 from ..modelfile import names
 from ..tables import AtLine
+from ..textfile import text_of
 from . import csvfile, tomlfile
 from .check import check
 from .record import Profile
-from .text import text_of
 
 __all__ = ["bundled", "load", "named", "names"]
 
@@ -28,6 +28,8 @@ def load(path: Path) -> Profile:
     if reader is None:
         raise Mistake(f"{path} is not a layer profile; expected a file that ends in .csv or .toml")
     text = text_of(path)
+    if not text.strip():
+        raise Mistake(f"{path}:1: the file is empty; expected a layer profile")
     try:
         found = reader(text, str(path))
         check(found)

@@ -14,6 +14,7 @@ from ..operators import find
 from ..positions import row_lines
 from ..record import Record
 from ..tables import AtKey, AtLine, converted, parsed
+from ..textfile import text_of
 from .events import Signature
 
 #: C++ names of element types in our words; any other is kept as it is.
@@ -181,12 +182,7 @@ def _value(text: object) -> Any:
 
 
 def _entries(file: Path) -> Iterator[Entry]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise Mistake(f"{file}: cannot be read: {error.strerror}; expected a table of operations, see docs/traces.md") from None
-    except UnicodeDecodeError:
-        raise Mistake(f"{file}: not UTF-8 text; save the file as UTF-8") from None
+    text = text_of(file)
     try:
         data = parsed(text)
     except AtLine as error:

@@ -29,6 +29,8 @@ def test_the_report_of_a_run(project: Project) -> None:
     ("options", "sentence"),
     [
         (["--dsbench-report=bench_doubled.py"], "--dsbench-report={path}/bench_doubled.py: a file; expected a folder"),
+        (["--dsbench-report="], "--dsbench-report= names no folder; expected one, such as --dsbench-report=report"),
+        (["--dsbench-report", "."], "--dsbench-report={path} would write the report among Python files"),
         (["--dsbench-report=out", "--dsbench-plan"], "--dsbench-report tells of a run, and --dsbench-plan runs nothing"),
     ],
 )
@@ -44,6 +46,15 @@ def test_a_folder_that_cannot_be_written_ends_no_run(project: Project) -> None:
     assert found.counts == {"passed": 3} and found.code == 0
     assert any(line.startswith("--dsbench-report: cannot write the report to ") for line in found.lines), found.lines
     assert len(project.records()) == 3
+
+
+def test_an_interrupted_run_says_how_to_get_its_report(project: Project) -> None:
+    project.doubled('@Doubled.provider("stop", devices=("cpu",))\ndef stop(op, x):\n    raise KeyboardInterrupt')
+    found = project.spawn("--benchmark-disable", "--dsbench-report=out")
+    (line,) = (line for line in found.lines if line.startswith("--dsbench-report: not made"))
+    (run,) = (project.path / "runs").glob("*.jsonl")
+    assert line == f"--dsbench-report: not made, since the run was interrupted; dsbench report runs/{run.name} makes it"
+    assert not (project.path / "out").exists()
 
 
 def command(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
