@@ -42,8 +42,16 @@ def matrix_unit(dtype: str) -> Unit:
 
 _DECIMAL = {"": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15}
 _BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}
-#: What a quantity can be measured in, with an example of each; bits are for the width of a memory bus.
-_EXAMPLE = {"FLOP/s": "989 TFLOP/s", "B/s": "4.8 TB/s", "B": "141 GB", "Hz": "1.83 GHz", "s": "7.4 us", "bit": "5120 bit"}
+#: What a quantity can be measured in, with an example of each; bits are for a memory bus, bits per second for a network.
+_EXAMPLE = {
+    "FLOP/s": "989 TFLOP/s",
+    "B/s": "4.8 TB/s",
+    "B": "141 GB",
+    "Hz": "1.83 GHz",
+    "s": "7.4 us",
+    "bit": "5120 bit",
+    "b/s": "400 Gb/s",
+}
 _QUANTITY = re.compile(r"\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([A-Za-z/]+)\s*")
 
 

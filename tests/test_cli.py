@@ -198,7 +198,7 @@ def test_help(dsbench: Dsbench) -> None:
         (("layer", "--batch", "x"), "dsbench: layer: argument --batch: invalid int value: 'x'"),
         (
             (),
-            "dsbench: expected a command: hardware, roofline, shapes, operators, doctor, layer, score, report, compare, ",
+            "dsbench: expected a command: hardware, roofline, shapes, operators, doctor, layer, serve, score, report, compare, ",
         ),
         (("--measure",), "dsbench: unknown argument '--measure'; known: baseline, "),
         (
@@ -241,6 +241,7 @@ READING = {
     "profile": ["profile", "deepseek_d4", "--plot", "layer.png"],
     "import": ["import", "published", "--out", "imported"],
     "trace": ["trace", "trace.json", "--shapes", "shapes"],
+    "serve": ["serve", "--variant", "published", "--csv", "rows.csv"],
 }
 
 

@@ -13,12 +13,12 @@ PACKAGE = Path(__file__).parent.parent / "pytest_dsbench"
 FLOORS = [
     floor.split()
     for floor in (
-        "mistake record textfile units formula stats segments",
+        "mistake record textfile units datasheet formula stats segments",
         "work hardware roofline provider operator operators bench",
         "dims positions tables sweep case shapefile model modelfile shapes plan thresholds options published contracts",
         "nvml lock kernels environment anchors tensors deviation check measurement clock trial peaks provenance rig handmade"
         " sticky blame light judged runner fuzz providers jobs assemble signatures doctor",
-        "verdict runs ledger layers profile history score git duet gate simulate guard foreign results trace",
+        "verdict runs ledger layers profile history score git duet gate simulate guard foreign results trace serving",
         "report",
         "plugin session selection configuration fixture listing bridge recorder broken planning workers faults commands __main__",
     )

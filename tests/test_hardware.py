@@ -60,6 +60,16 @@ def test_dense_rates_keep_their_proportions(name: str) -> None:
             assert peak[narrow] / peak[wide] == pytest.approx(2, rel=0.03)  # type: ignore[index]
 
 
+def test_how_many_gpus_a_link_joins() -> None:
+    """Eight on a board or in a server, 72 in the rack; what the vendor does not publish is absent."""
+    assert {name: sheet.link_gpus for name, sheet in sheets().items() if sheet.link_gpus != 8} == {
+        "gb200": 72,
+        "gb200_nvl72": 72,
+        "xpu_a": None,
+    }
+    assert all((sheet.link is None) == (sheet.link_gpus is None) for sheet in sheets().values())
+
+
 def test_ridge_points_of_gb200() -> None:
     gb200 = named("gb200")
     assert [gb200.ridge(unit) for unit in ("fp4", "fp8", "bf16")] == pytest.approx([1125, 562.5, 281.25])
@@ -198,6 +208,8 @@ BAD = {
     "not a number in quotes": ('"40 TFLOP/s"', '"nan TFLOP/s"', 11, "fp32: 'nan TFLOP/s' is not a quantity; expected"),
     "sms in quotes": ("sms = 100", 'sms = "100"', 6, "sms is '100'; expected a whole number above zero"),
     "sms true": ("sms = 100", "sms = true", 6, "sms is True; expected a whole number above zero"),
+    "link_gpus half": ("sms = 100", "link_gpus = 7.5", 6, "link_gpus is 7.5; expected a whole number above zero"),
+    "link_gpus zero": ("sms = 100", "link_gpus = 0", 6, "link_gpus is 0; expected a whole number above zero"),
     "sms negative": ("sms = 100", "sms = -100", 6, "sms is -100; expected a whole number above zero"),
     "one name": ('["NVIDIA Ours"]', '"NVIDIA Ours"', 3, "match is 'NVIDIA Ours'; expected a list of the driver's device names"),
     "title not words": ('"Ours"\n', "7\n", 2, "title is 7; expected words in quotes"),

@@ -34,6 +34,7 @@ HARDWARE = Hardware(
     l2=60e6,
     sms=78,
     link=450e9,
+    link_gpus=8,
     launch_floor=2.3e-6,
     match=("NVIDIA H20",),
     fp8_encoding="fp8_e4m3fnuz",

@@ -43,6 +43,8 @@ class Hardware(Record):
     fp8_encoding: Fp8Dtype = "fp8_e4m3"
     #: bandwidth of the link to other devices, B/s in one direction
     link: float | None = None
+    #: devices that reach each other over `link`, this one among them
+    link_gpus: int | None = None
     #: time of an empty kernel as an event pair sees it, seconds
     launch_floor: float | None = None
     #: device names exactly as the driver gives them

@@ -1,5 +1,7 @@
 """Attention of one sequence by the formula, and how far from it a kernel may be."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..operator import Tolerance
@@ -49,6 +51,12 @@ def visible(queries: int, keys: int, causal: bool) -> int:
     """Pairs of a query and a key that it sees; where `causal`, the queries are the last tokens of their sequence."""
     # Of the last square of scores, those above the diagonal are not needed.
     return queries * keys - (queries * (queries - 1) // 2 if causal else 0)
+
+
+def scores(queries: Iterable[int], keys: Iterable[int], causal: bool) -> int:
+    """Such pairs of all sequences of a batch; sequences that are alike, as in a batch of one length, are counted once."""
+    pairs = Counter(zip(queries, keys, strict=True))
+    return sum(times * visible(new, seen, causal) for (new, seen), times in pairs.items())
 
 
 def rounding(dtype: FloatDtype, bf16: float) -> Tolerance:

@@ -1,5 +1,6 @@
 """Pools of pages: how many a batch fills, a table of pages in random order, and the reference's way back to dense keys."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..operator import New
@@ -15,7 +16,7 @@ def filled(length: int, page_size: int) -> int:
 
 def used(lengths: tuple[int, ...], page_size: int) -> int:
     """Pages that all sequences together fill: a page belongs to one sequence alone."""
-    return sum(filled(length, page_size) for length in lengths)
+    return sum(times * filled(length, page_size) for length, times in Counter(lengths).items())
 
 
 def pool(lengths: tuple[int, ...], page_size: int) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from ..operator import Dim, Inputs, Lengths, New, Operator, Spec, Tolerance
 from ..units import matrix_unit, nbytes
 from ..work import Work
-from ._attention import attend, rounding, row_flaw, visible
+from ._attention import attend, rounding, row_flaw, scores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,12 +92,12 @@ class MlaRaggedPrefill(Operator):
 
     def work(self) -> Work:
         """Read queries, keys, values and bounds, write out; 2 FLOP per head, key that a query sees, and column of both."""
-        scores = sum(visible(queries, keys, self.causal) for queries, keys in zip(self.q_lens, self.keys, strict=True))
+        pairs = scores(self.q_lens, self.keys, self.causal)
         return Work(
             read=nbytes(self.dtype, self.heads * ((self.tokens + sum(self.keys)) * self.width + sum(self.keys) * self.v_dim))
             + nbytes("int32", 2 * (self.batch + 1)),
             written=nbytes(self.dtype, self.tokens * self.heads * self.v_dim),
-            flop={matrix_unit(self.dtype): 2 * self.heads * scores * (self.width + self.v_dim)},
+            flop={matrix_unit(self.dtype): 2 * self.heads * pairs * (self.width + self.v_dim)},
         )
 
     def inputs(self, new: New) -> Inputs:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from ..operator import Dim, Inputs, Lengths, New, Operator, Spec, Tolerance
 from ..units import matrix_unit, nbytes
 from ..work import Work
-from ._attention import attend, rounding, row_flaw, visible
+from ._attention import attend, rounding, row_flaw, scores
 from ._paged import block_table, dense, filled, pool, used
 
 if TYPE_CHECKING:
@@ -81,13 +81,13 @@ class PagedMlaDecode(Operator):
     def work(self) -> Work:
         """Read query, every key once for all heads, lengths and pages, write out; 2 FLOP per head, key that a query sees, and
         column of the key and of the value."""
-        scores = sum(visible(self.q_len, keys, causal=True) for keys in self.kv_lens)
+        pairs = scores((self.q_len,) * self.batch, self.kv_lens, causal=True)
         rows = self.tokens * self.heads
         return Work(
             read=nbytes(self.dtype, (rows + sum(self.kv_lens)) * self.width)
             + nbytes("int32", self.batch + used(self.kv_lens, self.page_size)),
             written=nbytes(self.dtype, rows * self.kv_lora_rank),
-            flop={matrix_unit(self.dtype): 2 * self.heads * scores * (self.width + self.kv_lora_rank)},
+            flop={matrix_unit(self.dtype): 2 * self.heads * pairs * (self.width + self.kv_lora_rank)},
         )
 
     def inputs(self, new: New) -> Inputs:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ..operator import Dim, Inputs, New, Operator, Ragged, Spec, Tolerance
 from ..units import FloatDtype, matrix_unit, nbytes
 from ..work import Work
-from ._attention import attend, rounding, row_flaw, visible
+from ._attention import attend, rounding, row_flaw, scores
 from ._paged import block_table, dense, filled, pool, used
 
 if TYPE_CHECKING:
@@ -87,14 +87,13 @@ class UnifiedAttention(Operator):
     def work(self) -> Work:
         """Read q, keys, values, bounds, lengths and pages, write out; two products: 4 D FLOP per query head and key it sees."""
         tensor = self.tokens * nbytes(self.dtype, self.q_heads * self.head_dim)
-        pairs = [(queries, keys) for queries, keys in zip(self.q_lens, self.keys, strict=True) if queries]
-        scores = sum(visible(queries, keys, self.causal) for queries, keys in pairs)
-        seen = tuple(keys for _, keys in pairs)
+        seen = tuple(keys for queries, keys in zip(self.q_lens, self.keys, strict=True) if queries)
+        pairs = scores(self.q_lens, self.keys, self.causal)
         indices = 2 * len(self.q_lens) + 1 + used(seen, self.page_size)
         return Work(
             read=tensor + 2 * sum(seen) * nbytes(self.dtype, self.kv_heads * self.head_dim) + nbytes("int32", indices),
             written=tensor,
-            flop={matrix_unit(self.dtype): 4 * scores * self.q_heads * self.head_dim},
+            flop={matrix_unit(self.dtype): 4 * pairs * self.q_heads * self.head_dim},
         )
 
     def inputs(self, new: New) -> Inputs:

@@ -95,7 +95,9 @@ def _notes(device: Device, shown: Sequence[Result]) -> list[str]:
     if still:
         said.append(f"Without any FLOP: {still}, which stand below by their share of the bandwidth.")
     notes = [" ".join(said), *counted_out(shown)]
-    several = any(source.header.hardware != device.hardware for source in used(device, shown))
+    last = device.hardware
+    sheets = [source.header.hardware for source in used(device, shown)]
+    several = any((one.peak, one.bandwidth) != (last.peak, last.bandwidth) for one in sheets)
     again = "; the roofs differ from run to run, and those of the last one are drawn" if several else ""
     return [*notes, f"Roofs: {device.hardware.source}{again}."]
 
