@@ -401,6 +401,7 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
         "qwen", {"n_shared_experts": 1},
         "unknown model field 'n_shared_experts' of a qwen3 model; if it decides no shape, --ignore-field n_shared_experts passes",
     ),
+    "two lines": ("qwen", {"a\nb": 1}, "unknown model field 'a\\nb' of a qwen3 model; if"),
     "surrogate": ("qwen", {"\ud800": 1}, "unknown model field '\\ud800' of a qwen3 model; if"),
 }  # fmt: skip
 

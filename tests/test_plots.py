@@ -273,6 +273,18 @@ def test_near_roofs_are_told_apart(tmp_path: Path) -> None:
     check_apart(figure, labels)
 
 
+@pytest.mark.parametrize(
+    ("changes", "differ"), [({"source": "earlier", "link_gpus": None}, False), ({"bandwidth": 4.7e12}, True)]
+)
+def test_roofs_differ_where_peaks_or_bandwidth_do(tmp_path: Path, changes: dict[str, Any], differ: bool) -> None:
+    new = reported.header("h200", started="2026-11-02T01:00:00")
+    old = reported.header("h200").replace(hardware=new.hardware.replace(**changes))
+    runs = [(old, case("rms_norm", tokens=8, hidden=64)), (new, case("rms_norm", tokens=16, hidden=64))]
+    paths = [reported.write(tmp_path / str(n), head, [reported.record(one, head)]) for n, (head, one) in enumerate(runs)]
+    (found,) = collect(paths).devices
+    assert ("the roofs differ from run to run" in said(roofline(found))) == differ
+
+
 def test_a_sheet_of_ones_own_with_one_unit(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('title = "Mine"\nbandwidth = "100 GB/s"\nsource = "made up"\n[peak]\nfp32 = "2 TFLOP/s"\n')

@@ -1,7 +1,5 @@
 """The simulation: what the gate reaches on few nights, with loose bounds, and its parts against simpler ways to compute them."""
 
-import sys
-from importlib.util import find_spec
 from statistics import median
 
 import numpy as np
@@ -162,10 +160,3 @@ def test_the_command_shows_creep(capsys: pytest.CaptureFixture[str]) -> None:
 def test_mistakes_are_one_sentence(argument: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate-gate", argument]) == 2
     assert capsys.readouterr().err == f"dsbench: {said}\n"
-
-
-def test_without_numpy_the_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    module = sys.modules["pytest_dsbench.commands.simulate"]
-    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "numpy" else find_spec(name))
-    assert main(["simulate-gate"]) == 2
-    assert capsys.readouterr().err == "dsbench: simulate-gate needs numpy; pip install pytest-dsbench[torch] brings it\n"

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Iterator
-from importlib.util import find_spec
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +32,6 @@ def _simulate(given: argparse.Namespace) -> Iterator[str]:
     for name, least in (("nights", 1), ("cases", _LEAST), ("seed", 0)):
         if getattr(given, name) < least:
             raise Mistake(f"--{name} {getattr(given, name)}: expected a whole number, {least} or more")
-    if find_spec("numpy") is None:
-        raise Mistake("simulate-gate needs numpy; pip install pytest-dsbench[torch] brings it")
     if given.creep:
         from ..simulate.creep import creep
 

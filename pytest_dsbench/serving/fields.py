@@ -136,7 +136,7 @@ def fields_of(values: dict[str, Any], ignored: Collection[str]) -> Fields:
 def _unknown(name: str, kind: str, absent: Collection[str], known: Collection[str]) -> str:
     close = get_close_matches(name, absent, n=1, cutoff=0.7) or get_close_matches(name, known, n=1, cutoff=0.7)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    passes = f"if it decides no shape, --ignore-field {name} passes over it"
+    passes = f"if it decides no shape, --ignore-field {name if name.isidentifier() else repr(name)} passes over it"
     return f"unknown model field {name!r} of a {kind} model; {hint}{passes}"
 
 
