@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
-from .commands import bounds, doctor, duet, foreign, gate, history, layer, profile, report, score, serve, simulate, trace
+from .commands import bounds, doctor, duet, foreign, gate, history, impact, layer, profile, report, score, serve, simulate, trace
 from .mistake import Mistake, unknown
 
 
@@ -55,7 +55,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="dsbench", description="Kernels against the speed of light of the hardware.")
     commands = parser.add_subparsers(dest="name", metavar="COMMAND")
-    for group in (bounds, doctor, layer, serve, score, report, gate, history, duet, simulate, profile, foreign, trace):
+    for group in (bounds, doctor, layer, serve, impact, score, report, gate, history, duet, simulate, profile, foreign, trace):
         group.add(commands)
     parser.set_defaults(command=_nothing, options=list(commands.choices))
     for command in commands.choices.values():

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from .mistake import Mistake
 from .options import (
     Options,
     parse_budget,
@@ -34,6 +35,8 @@ def options_of(config: pytest.Config) -> Options:
     # Whoever looks into a case with a debugger takes his time.
     debugged = given("usepdb", False) or given("trace", False)
     deadline = parse_deadline(given("dsbench_deadline"))
+    if given("dsbench_serving") and given("dsbench_compare") is None and given("dsbench_save") is None:
+        raise Mistake("--dsbench-serving tells what it costs that --dsbench-compare finds; give that too")
     return Options(
         hw=given("dsbench_hw"),
         plan=parse_plan(given("dsbench_plan")),
@@ -50,6 +53,7 @@ def options_of(config: pytest.Config) -> Options:
         compare=parse_compare(given("dsbench_compare")),
         save=parse_save(given("dsbench_save")),
         old=given("dsbench_old"),
+        serving=tuple(given("dsbench_serving") or config.getini("dsbench_serving")),
         self_check=parse_share(given("dsbench_self_check"), "--dsbench-self-check"),
         summary=config.invocation_params.dir / given("dsbench_summary") if given("dsbench_summary") else None,
         report=config.invocation_params.dir / report if report else None,

@@ -250,3 +250,8 @@ def _sentence(cls: type[Operator], error: str, dims: dict[str, Any]) -> str:
 def registered() -> dict[str, type[Operator]]:
     """Every operator whose module has been imported, by name."""
     return dict(_REGISTRY)
+
+
+def registered_as(name: str) -> type[Operator] | None:
+    """The operator of that name, where its module has been imported."""
+    return _REGISTRY.get(name)

@@ -42,6 +42,8 @@ class Options(Record):
     save: str | None = None
     #: an interpreter or a git revision with the old providers
     old: str | None = None
+    #: what is served with these kernels, MODEL[,key=value...] each: what the gate finds is told in tokens/s of it
+    serving: tuple[str, ...] = ()
     #: share of the cases that are duelled against themselves
     self_check: float = 0.0
     #: where the summary goes, as markdown

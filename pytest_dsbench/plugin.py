@@ -28,6 +28,7 @@ _OPTIONS = (
     "compare",
     "save",
     "old",
+    "serving",
     "self_check",
     "summary",
     "report",
@@ -87,6 +88,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="confirm suspects in a duet with the providers of this interpreter or git revision",
     )
     group.addoption(
+        "--dsbench-serving",
+        action="append",
+        metavar="MODEL[,KEY=VALUE...]",
+        help="with --dsbench-compare: tell what the changes cost in tokens/s, such as deepseek_v3,gpu=h800,ep=144,batch=88",
+    )
+    group.addoption(
         "--dsbench-self-check",
         metavar="SHARE",
         help="duel this share of the cases against themselves and print how often that alarms, such as 5%%",
@@ -100,6 +107,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addini("dsbench_runs", "folder of run files (default: runs/ in the root folder)", default="runs")
     parser.addini("dsbench_baselines", "folder of baselines (default: baselines/ in the root folder)", default="baselines")
+    parser.addini("dsbench_serving", "what --dsbench-serving takes, a line each", type="linelist")
     parser.addini("dsbench_gate", "thresholds of the gate, such as min_change = 0.02; see docs/gate.md", type="linelist")
 
 
@@ -111,7 +119,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("dsbench_plan") is not None and hasattr(config.option, "tx"):
         # A plan measures nothing, and is made by the process that collects: pytest-xdist has no part in it.
         config.option.dist, config.option.tx = "no", []
-    given = [config.getini("dsbench_gate"), *(config.getoption(f"dsbench_{name}") for name in _OPTIONS)]
+    given = [
+        config.getini("dsbench_gate"),
+        config.getini("dsbench_serving"),
+        *(config.getoption(f"dsbench_{name}") for name in _OPTIONS),
+    ]
     if any(value not in (None, False, "auto", []) for value in given):
         session_of(config)
     if not hasattr(config, "workerinput"):

@@ -169,6 +169,12 @@ class Recorder:
 
         try:
             self._finish = finish(ledger.found, _covered(ledger), ledger.confirmed, options)
+            if options.serving:
+                from .commands.served import impacts
+
+                judged, found = self._finish.judged, ledger.found
+                told = tuple(impacts(options.serving, "--dsbench-serving", judged, ledger.header, found))
+                self._finish = self._finish.replace(impacts=told)
         except Mistake as error:
             raise pytest.UsageError(str(error)) from None
         for verdict in self._finish.judged.verdicts:

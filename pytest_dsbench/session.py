@@ -60,6 +60,11 @@ class Session:
             if options.hw not in (None, "cpu"):
                 named(options.hw or "")
             options.check()
+            if options.serving and options.gated:
+                from .commands.served import served
+
+                for text in options.serving:
+                    served(text, "--dsbench-serving")
         except Mistake as error:
             raise pytest.UsageError(str(error)) from None
         return cls(config, options)

@@ -198,7 +198,8 @@ def test_help(dsbench: Dsbench) -> None:
         (("layer", "--batch", "x"), "dsbench: layer: argument --batch: invalid int value: 'x'"),
         (
             (),
-            "dsbench: expected a command: hardware, roofline, shapes, operators, doctor, layer, serve, score, report, compare, ",
+            "dsbench: expected a command: hardware, roofline, shapes, operators, doctor, layer, serve, impact, score, report,"
+            " compare, ",
         ),
         (("--measure",), "dsbench: unknown argument '--measure'; known: baseline, "),
         (
@@ -241,7 +242,9 @@ READING = {
     "profile": ["profile", "deepseek_d4", "--plot", "layer.png"],
     "import": ["import", "published", "--out", "imported"],
     "trace": ["trace", "trace.json", "--shapes", "shapes"],
-    "serve": ["serve", "--variant", "published", "--csv", "rows.csv"],
+    "serve --variant": ["serve", "--variant", "published", "--csv", "rows.csv"],
+    "serve": ["serve", "--model", "deepseek_v3", "--gpu", "h800", "--csv", "rows.csv", "--plot", "front.png", "--explain"],
+    "impact": ["impact", "--model", "deepseek_v3", "--gpu", "h800", "--ep", "144", "--batch", "88", "--csv", "todo.csv"],
 }
 
 

@@ -9,6 +9,7 @@
 #   RUNS            folder of the run files, as the ini value dsbench_runs says                  runs
 #   COMPARE         what to compare with: a file or a git revision; empty: the stored baseline
 #   OLD             interpreter or git revision whose kernels confirm a suspicion side by side
+#   SERVING         what is served with these kernels: what changes is told in tokens/s of it, see docs/gate.md
 #   SELF_CHECK      share of the cases that are held against themselves                          1%
 #   MAIN            the branch on which a run is taken into the baseline                         main
 #   BASELINES       folder of the baselines, as the ini value dsbench_baselines says             baselines
@@ -25,6 +26,7 @@ OUT=${OUT:-nightly}
 RUNS=${RUNS:-runs}
 COMPARE=${COMPARE:-}
 OLD=${OLD:-}
+SERVING=${SERVING:-}
 SELF_CHECK=${SELF_CHECK:-1%}
 MAIN=${MAIN:-main}
 BASELINES=${BASELINES:-baselines}
@@ -57,6 +59,7 @@ known=$(ls "$RUNS" 2>/dev/null)
 arguments=("--dsbench-compare${COMPARE:+=$COMPARE}" "--dsbench-self-check=$SELF_CHECK")
 arguments+=("--dsbench-summary=$OUT/summary.md" "--dsbench-report=$OUT/report" "--junitxml=$OUT/junit.xml")
 [ -n "$OLD" ] && arguments+=("--dsbench-old=$OLD")
+[ -n "$SERVING" ] && arguments+=("--dsbench-serving=$SERVING")
 saves=
 if [ "$BRANCH" = "$MAIN" ]; then
     saves=1

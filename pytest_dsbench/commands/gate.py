@@ -19,6 +19,7 @@ from ..mistake import Mistake, unknown
 from ..report.baselines import case_lines, operator_lines
 from ..report.gate import markdown_lines, saved_lines, text_lines
 from ..runs import Header, Run
+from .served import impacts
 
 _FORMATS = {"text": text_lines, "markdown": markdown_lines}
 
@@ -31,6 +32,13 @@ def add(commands: Any) -> None:
     compare.add_argument("then", metavar="A", help="a run, a baseline file, a folder of baselines or a git revision")
     compare.add_argument("now", metavar="B", type=Path, help="a run file")
     compare.add_argument("--format", choices=("text", "markdown", "json"), default="text", help="default: text")
+    compare.add_argument(
+        "--serving",
+        action="append",
+        default=[],
+        metavar="MODEL[,KEY=VALUE...]",
+        help="what the confirmed changes cost this in tokens/s, such as deepseek_v3,gpu=h800,ep=144,batch=88 (repeatable)",
+    )
     compare.add_argument("-v", "--verbose", action="store_true", help="every case, not only what stands out")
     _places(compare)
     compare.set_defaults(command=_compare)
@@ -58,14 +66,16 @@ def _places(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(given: argparse.Namespace) -> Generator[str, None, int]:
-    run, header = _run(given.now)
+    run, header = read_run(given.now)
     root = Path.cwd()
     against = sources.find(given.then, (root / given.baselines).resolve(), header.hardware.name, root, "A")
     judged = _judged(run, header, against)
+    found = list(impacts(given.serving, "--serving", judged, header, run.measurements)) if given.serving else []
     if given.format == "json":
-        yield msgspec.json.format(msgspec.json.encode(judged), indent=1).decode()
+        values = msgspec.to_builtins(judged) | ({"serving": dict(found)} if found else {})
+        yield msgspec.json.format(msgspec.json.encode(values), indent=1).decode()
     else:
-        yield from _FORMATS[given.format](judged, given.verbose)
+        yield from _FORMATS[given.format](judged, given.verbose, found)
     return judged.code()
 
 
@@ -73,7 +83,7 @@ def _judged(run: Run, header: Header, against: Baseline) -> Judgement:
     return judge(tonight(run.measurements, header), header, run.confirmations, against, header.limits)
 
 
-def _run(path: Path) -> tuple[Run, Header]:
+def read_run(path: Path) -> tuple[Run, Header]:
     """A run file with its first line. Raises Mistake."""
     if path.is_file() and baselines.is_baseline(baselines.contents(path)):
         raise Mistake(f"{path}: a baseline; expected a run file, as every pytest run that measures writes one to runs/")
@@ -124,7 +134,7 @@ def _stored(given: argparse.Namespace) -> list[str]:
 
 
 def _accept(given: argparse.Namespace) -> Generator[str, None, int]:
-    run, header = _run(given.run)
+    run, header = read_run(given.run)
     stored = sources.stored(given.baselines, header.hardware.name)
     _complain(stored.complaints)
     judged = _judged(run, header, stored)
@@ -135,7 +145,7 @@ def _accept(given: argparse.Namespace) -> Generator[str, None, int]:
 
 
 def _prune(given: argparse.Namespace) -> Iterator[str]:
-    run, header = _run(given.run)
+    run, header = read_run(given.run)
     if run.complaints or run.end is None or run.end.not_run:
         raise Mistake(f"{given.run}: the run was cut off or lost lines; only a whole run shows what is missing")
     stored = sources.stored(given.baselines, header.hardware.name)

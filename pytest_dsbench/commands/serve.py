@@ -1,7 +1,6 @@
 """The command about fleets that serve a model: serve."""
 
 import argparse
-import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..mistake import Mistake, unknown
 from ..report.serving.study import study_lines
 from ..trace.write import save
+from . import serving_options, serving_search
 
 if TYPE_CHECKING:
     from ..serving.study import Grid
@@ -18,26 +18,23 @@ T = TypeVar("T")
 #: Above this no number of GPUs, nor of tokens, means anything.
 _MOST = 1_000_000
 #: Options that one variant has alone; every variant has all others.
-_OWN: dict[str, frozenset[str]] = {"published": frozenset({"moe_discount"})}
+_OWN: dict[str, frozenset[str]] = {"corrected": serving_search.OWN, "published": frozenset({"moe_discount"})}
 
 
 def add(commands: Any) -> None:
     """Adds the command to the parser."""
     parser = commands.add_parser("serve", help="tokens per second of a fleet that serves a model with its experts spread over it")
-    parser.add_argument("--model", default="deepseek_v3", metavar="NAME", help="the model (default: deepseek_v3)")
+    serving_options.add_configuration_options(parser, many=True)
     parser.add_argument(
-        "--variant", default="published", metavar="NAME", help="published: the formulas of the published study, as written"
+        "--variant",
+        default="corrected",
+        metavar="NAME",
+        help="corrected; or published: the formulas of the published study, over its grid",
     )
-    parser.add_argument(
-        "--target-tps", type=float, default=20.0, metavar="N", help="tokens/s that each user gets at least (default: 20)"
-    )
-    parser.add_argument("--gpu", metavar="NAMES", help="these GPUs alone, such as h800,l40s (default: all)")
-    parser.add_argument("--nic", metavar="NAMES", help="these network cards alone, such as cx7 (default: all)")
-    parser.add_argument("--ep", metavar="N,N", help="numbers of GPUs that share the experts (default: 144,320)")
-    parser.add_argument("--policy", metavar="NAMES", help="naive, or dual for two micro-batches (default: both)")
-    parser.add_argument("--mtp", metavar="N,N", help="tokens that MTP proposes in a step (default: 0,1)")
-    parser.add_argument("--moe-discount", action="store_true", help="published: measured rates of the GEMMs of the experts")
+    parser.add_argument("--target-tps", type=float, metavar="N", help="tokens/s that each user gets at least (default: 20)")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write what was found as CSV")
+    serving_search.add(parser)
+    parser.add_argument("--moe-discount", action="store_true", help="published: measured rates of the GEMMs of the experts")
     parser.set_defaults(command=_serve)
 
 
@@ -45,8 +42,6 @@ def _serve(given: argparse.Namespace) -> Iterator[str]:
     if given.variant not in _VARIANTS:
         raise Mistake(f"--variant: {unknown('variant', given.variant, _VARIANTS)}")
     _check_own(given)
-    if not (math.isfinite(given.target_tps) and given.target_tps > 0):
-        raise Mistake(f"--target-tps {given.target_tps:g}: expected tokens per second above zero, such as 20")
     return _VARIANTS[given.variant](given)
 
 
@@ -91,19 +86,20 @@ def _numbers(option: str, text: str | None, default: tuple[int, ...], least: int
 
 def _published(given: argparse.Namespace) -> Iterator[str]:
     """What the study's search finds, by its formulas."""
-    if given.model.lower() != "deepseek_v3":
+    if (given.model or "deepseek_v3").lower() != "deepseek_v3":
         raise Mistake(
             f"--model {given.model}: the published variant knows the shape of deepseek_v3 alone (that of DeepSeek-R1 is the same)"
         )
     from ..serving import study
 
+    target = 20.0 if given.target_tps is None else serving_search.tokens(given.target_tps)
     constants = study.load()
     grid = _study_grid(given, constants.grid)
-    rows = study.search(given.target_tps, grid, given.moe_discount)
+    rows = study.search(target, grid, given.moe_discount)
     # Before the text, whose reader, such as `head`, may have seen enough of it.
     if given.csv is not None:
         save(given.csv, study.as_csv(rows))
-    yield from study_lines(rows, given.target_tps, given.moe_discount, grid, constants)
+    yield from study_lines(rows, target, given.moe_discount, grid, constants)
     if given.csv is not None:
         yield f"written: {given.csv}"
 
@@ -119,4 +115,7 @@ def _study_grid(given: argparse.Namespace, known: "Grid") -> "Grid":
     )
 
 
-_VARIANTS: dict[str, Callable[[argparse.Namespace], Iterator[str]]] = {"published": _published}
+_VARIANTS: dict[str, Callable[[argparse.Namespace], Iterator[str]]] = {
+    "corrected": serving_search.corrected,
+    "published": _published,
+}

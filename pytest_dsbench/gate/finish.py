@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..measurement import Measurement
 from ..options import Options
@@ -25,6 +26,8 @@ class Finish(Record):
     #: what was taken into the stored baseline, and the files that were written
     taken: Acceptance | None = None
     written: tuple[Path, ...] = ()
+    #: what is served with these kernels, and what their changes cost it: names, each with its serving.impact.Impact
+    impacts: tuple[tuple[str, Any], ...] = ()
 
 
 def reference(options: Options, hardware: str) -> Baseline:

@@ -5,7 +5,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from ..mistake import Mistake, unknown
-from ..operator import Operator, registered
+from ..operator import Operator, registered, registered_as
 
 
 def everything() -> dict[str, type[Operator]]:
@@ -23,7 +23,8 @@ def _load() -> None:
 
 def find(name: str) -> type[Operator]:
     """The operator called `name`. Raises Mistake with the nearest name."""
-    known = everything()
-    if name not in known:
-        raise Mistake(unknown("operator", name, known))
-    return known[name]
+    _load()
+    known = registered_as(name)
+    if known is None:
+        raise Mistake(unknown("operator", name, everything()))
+    return known

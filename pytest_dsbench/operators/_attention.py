@@ -55,8 +55,16 @@ def visible(queries: int, keys: int, causal: bool) -> int:
 
 def scores(queries: Iterable[int], keys: Iterable[int], causal: bool) -> int:
     """Such pairs of all sequences of a batch; sequences that are alike, as in a batch of one length, are counted once."""
+    queries, keys = tuple(queries), tuple(keys)
+    if len(queries) == len(keys) and alike(queries) and alike(keys):
+        return len(keys) * visible(queries[0], keys[0], causal)
     pairs = Counter(zip(queries, keys, strict=True))
     return sum(times * visible(new, seen, causal) for (new, seen), times in pairs.items())
+
+
+def alike(lengths: tuple[int, ...]) -> bool:
+    """Whether there are some and all are equal, which is quicker to see than how often each is there."""
+    return bool(lengths) and lengths.count(lengths[0]) == len(lengths)
 
 
 def rounding(dtype: FloatDtype, bf16: float) -> Tolerance:

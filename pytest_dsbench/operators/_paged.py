@@ -4,6 +4,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..operator import New
+from ._attention import alike
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,6 +17,8 @@ def filled(length: int, page_size: int) -> int:
 
 def used(lengths: tuple[int, ...], page_size: int) -> int:
     """Pages that all sequences together fill: a page belongs to one sequence alone."""
+    if alike(lengths):
+        return len(lengths) * filled(lengths[0], page_size)
     return sum(times * filled(length, page_size) for length, times in Counter(lengths).items())
 
 

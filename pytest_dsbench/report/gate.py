@@ -5,12 +5,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from math import expm1
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..gate.finish import Finish
 from ..gate.judgement import Judgement
 from ..units import show_count, show_delta, show_seconds, show_share
 from ..verdict import UNFIT, Confirmation, Outcome, Verdict
+from .serving.night import gate_lines
 from .table import markdown, table
+
+if TYPE_CHECKING:
+    from ..serving.impact import Impact
 
 #: In this order, and only these, cases have a line of their own; the others are counted.
 SHOWN: tuple[Outcome, ...] = (
@@ -64,22 +69,30 @@ def failure(verdict: Verdict, source: str) -> str:
     return "; ".join(parts)
 
 
-def text_lines(judged: Judgement, everything: bool = False) -> list[str]:
-    """The verdicts as plain text: what stands out, case by case, or every case; then how many of each."""
+#: What is served, and what changes of kernels cost it.
+Impacts = Sequence[tuple[str, "Impact"]]
+
+
+def text_lines(judged: Judgement, everything: bool = False, impacts: Impacts = ()) -> list[str]:
+    """The verdicts as plain text: what stands out, case by case, or every case; how many of each; and what it costs."""
     rows = verdict_rows(judged.verdicts, everything)
     lines = [f"held against {judged.source}", ""]
     if rows:
         lines += [*table(HEAD, rows, left=2, last_left=True), ""]
-    return lines + _remarks(judged, everything)
+    served = [line for name, one in impacts for line in gate_lines(name, one)]
+    return lines + _remarks(judged, everything, hint=not impacts) + ([""] if served else []) + served
 
 
-def markdown_lines(judged: Judgement, everything: bool = False) -> list[str]:
+def markdown_lines(judged: Judgement, everything: bool = False, impacts: Impacts = ()) -> list[str]:
     """The same as markdown."""
     rows = verdict_rows(judged.verdicts, everything)
     lines = [f"### Against {judged.source}", ""]
     if rows:
         lines += [*markdown(HEAD, rows, left=2, last_left=True), ""]
-    return lines + [f"- {line}" for line in _remarks(judged, everything)]
+    lines += [f"- {line}" for line in _remarks(judged, everything, hint=not impacts)]
+    served = [line for name, one in impacts for line in gate_lines(name, one)]
+    # What is indented in text is a list of its own below.
+    return lines + ([""] if served else []) + [re.sub(r"^( *)", r"\1- ", line) for line in served]
 
 
 def verdict_rows(found: Iterable[Verdict], everything: bool = False) -> list[list[str]]:
@@ -120,8 +133,8 @@ def _why(one: Verdict) -> str:
     return "; ".join(part for part in (one.why or "", changed) if part) or "-"
 
 
-def _remarks(judged: Judgement, everything: bool) -> list[str]:
-    """Alarms of the whole run, what it can detect, and the count of every verdict."""
+def _remarks(judged: Judgement, everything: bool, hint: bool) -> list[str]:
+    """Alarms of the whole run, what it can detect, and the count of every verdict; `hint`: nobody asked what it costs."""
     lines = [f"one alarm: {one}" if one.endswith("longer") else one for one in judged.joint]
     if judged.joint:
         lines.append(f"also changed: {', '.join(judged.changed) or 'nothing that is known'}")
@@ -144,6 +157,8 @@ def _remarks(judged: Judgement, everything: bool) -> list[str]:
         lines.append(
             f"{show_count(missing, 'case')} missing: if that was meant, dsbench baseline prune RUN removes what is stored of them"
         )
+    if hint and judged.count("regressed", "improved"):
+        lines.append("what that is in tokens/s of what is served: dsbench impact RUN --against BASELINE --model NAME")
     counts = Counter(one.outcome for one in judged.verdicts)
     lines.append(
         f"{show_count(len(judged.verdicts), 'case')}: {', '.join(f'{n} {name}' for name, n in _sorted(counts)) or 'none'}"
@@ -181,7 +196,7 @@ def finish_lines(finish: Finish | None, shown: Callable[[Path], str], everything
     """What the gate says of a run, and what of it was saved; `shown` writes a path."""
     if finish is None:
         return []
-    return ["", *text_lines(finish.judged, everything), *saved_lines(finish, shown)]
+    return ["", *text_lines(finish.judged, everything, finish.impacts), *saved_lines(finish, shown)]
 
 
 def saved_lines(finish: Finish, shown: Callable[[Path], str]) -> list[str]:

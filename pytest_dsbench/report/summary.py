@@ -29,7 +29,7 @@ def summary_lines(
     if failed:
         lines += [*(f"- **{one.status}** {one.case.where}: {one.case.name}: {one.reason}" for one in failed), ""]
     if finish is not None:
-        lines += [*markdown_lines(finish.judged), ""]
+        lines += [*markdown_lines(finish.judged, impacts=finish.impacts), ""]
         lines += [*(f"- {line}" for line in saved_lines(finish, Path.as_posix)), ""]
     if checked := self_check_lines(confirmations, self_check):
         lines += [*(f"- {line}" for line in checked), ""]

@@ -10,7 +10,8 @@ from .assumed import Assumed
 from .capacity import Need
 from .estimate import Configuration, Estimate, estimate
 from .grid import lacking
-from .layer import Split
+from .layer import Split, obstacle
+from .precision import Precision
 
 #: Experts that stand twice come in eighths of all, up to a quarter: 32 or 64 of DeepSeek's 256, as it is served and as it was
 #: published.
@@ -26,9 +27,11 @@ def split(model: Architecture, ep: int | None, redundant: int | None, assumed: A
     if moe is None:
         if ep not in (None, 1):
             raise Mistake(f"--ep {ep}: {model.name} is dense and has no experts to share; --tp shares its layers")
+        if redundant:
+            raise Mistake(f"--redundant {redundant}: {model.name} is dense and has no experts that could stand twice")
         return None
     ep = ep or 1
-    choices = _redundant(moe.experts) if redundant is None else (redundant,)
+    choices = _choices(moe.experts, redundant)
     for spare in choices:
         if ep >= 1 and (moe.experts + spare) % ep == 0:
             return Split(
@@ -41,15 +44,20 @@ def split(model: Architecture, ep: int | None, redundant: int | None, assumed: A
     raise Mistake(f"--ep {ep}: does not divide the {with_spare} experts of {model.name}; {way}nearest that do: {near}")
 
 
-def eps(model: Architecture) -> tuple[int, ...]:
+def eps(model: Architecture, redundant: int | None = None) -> tuple[int, ...]:
     """Numbers of GPUs that share the experts without a remainder, as a search tries them: 8 and more, 1 of a dense model."""
     if model.moe is None:
         return (1,)
-    return tuple(ep for ep in _divisors(model.moe.experts, _redundant(model.moe.experts)) if ep >= 8)
+    return tuple(ep for ep in _divisors(model.moe.experts, _choices(model.moe.experts, redundant)) if ep >= 8)
 
 
-def _redundant(experts: int) -> tuple[int, ...]:
-    return tuple(experts // part if part else 0 for part in _SPARE)
+def _choices(experts: int, redundant: int | None) -> tuple[int, ...]:
+    """Numbers of experts that may stand twice. Raises Mistake for one that cannot be."""
+    if redundant is None:
+        return tuple(experts // part if part else 0 for part in _SPARE)
+    if not 0 <= redundant <= experts:
+        raise Mistake(f"--redundant {redundant}: expected how many of the {experts} experts stand twice, 0 to {experts}")
+    return (redundant,)
 
 
 def _divisors(experts: int, choices: Sequence[int]) -> list[int]:
@@ -83,22 +91,37 @@ def check_mtp(model: Architecture, mtp: int, decode: bool) -> None:
         raise Mistake(f"--mtp {mtp}: {model.name} has no layer that guesses tokens (num_nextn_predict_layers)")
 
 
+def check_context(model: Architecture, context: int) -> None:
+    """Raises Mistake for a context that is none, or longer than a model's positions."""
+    if context < 1:
+        raise Mistake(f"--context {context}: expected a number of tokens of at least 1, such as 4096")
+    if context > model.max_positions:
+        raise Mistake(f"--context {context}: {model.name} has {model.max_positions} positions")
+
+
 def check(given: Configuration) -> None:
     """Raises Mistake where a configuration cannot be built, whatever memory it needs."""
     check_tp(given.model, given.tp)
     check_mtp(given.model, given.mtp, given.decode)
-    if given.context > given.model.max_positions:
-        raise Mistake(f"--context {given.context}: {given.model.name} has {given.model.max_positions} positions")
-    if given.split is not None and given.split.ep % given.tp:
-        raise Mistake(f"--tp {given.tp}: does not divide --ep {given.split.ep}; GPUs that share heads share experts too")
+    check_context(given.model, given.context)
     if given.tp > links.domain(given.gpu):
         near = links.domain(given.gpu)
         raise Mistake(f"--tp {given.tp}: of {given.gpu.name} only {near} reach each other over a link (link_gpus of its sheet)")
+    if given.split is not None and given.split.ep % given.tp:
+        raise Mistake(f"--tp {given.tp}: does not divide --ep {given.split.ep}; GPUs that share heads share experts too")
     unit = lacking(given.gpu, given.precision)
     if unit is not None:
         raise Mistake(
             f"--precision {given.precision}: {given.gpu.name} has no {unit} unit; its sheet has {', '.join(given.gpu.peak)}"
         )
+    check_kernels(given.model, given.tp, given.precision, given.decode)
+
+
+def check_kernels(model: Architecture, tp: int, precision: Precision, decode: bool) -> None:
+    """Raises Mistake where a kernel of a layer would have sizes that no such kernel takes."""
+    why = obstacle(model, tp, precision, decode)
+    if why is not None:
+        raise Mistake(f"--precision {precision} at --tp {tp}: {why}")
 
 
 def refusal(found: Estimate, assumed: Assumed) -> str | None:
@@ -161,22 +184,27 @@ def _fits(given: Configuration, assumed: Assumed) -> bool:
     return estimate(given, assumed).fits
 
 
-def whole(text: str, option: str) -> tuple[int, ...]:
+#: Above this no number of GPUs, of sequences or of tokens means anything.
+_MOST = 1_000_000
+
+
+def whole(text: str, option: str, least: int = 0) -> tuple[int, ...]:
     """Whole numbers as the command line gives them: "144", "72,144", "8:256:8" with its end, or any of them joined by commas.
 
     Raises Mistake.
     """
     found: list[int] = []
     for item in text.split(","):
-        bounds = item.split(":")
-        try:
-            numbers = [int(bound) for bound in bounds]
-        except ValueError:
-            numbers = []
-        if len(numbers) == 1:
-            found.append(numbers[0])
-        elif len(numbers) in (2, 3) and (step := [*numbers, 1][2]) > 0 and numbers[0] <= numbers[1]:
-            found += range(numbers[0], numbers[1] + 1, step)
-        else:
-            raise Mistake(f"{option} {text}: {item!r} is no whole number; expected such as 64, 16,32 or 8:256:8")
+        words = [word.strip() for word in item.split(":")]
+        known = len(words) <= 3 and all(word.isascii() and word.isdecimal() and len(word) <= len(str(_MOST)) for word in words)
+        low, *rest = map(int, words) if known else (-1,)
+        high, step = [*rest, 1][:2] if rest else (low, 1)
+        if not least <= low <= high <= _MOST or step < 1:
+            expected = f"whole numbers from {least} to {_MOST}, such as 64, or 16,32, or 8:256:8 with its end"
+            raise Mistake(f"{option} {_short(text)!r}: expected {expected}")
+        found += range(low, high + 1, step)
     return tuple(dict.fromkeys(found))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import ceil
 from typing import Literal
 
+import numpy as np
+
 from ..hardware import Hardware
 from ..record import Record
 from ..units import show_rate
@@ -16,7 +18,7 @@ from .assumed import Assumed
 from .capacity import Need
 from .costs import column, times
 from .efficiencies import Efficiencies, Source
-from .grid import busiest, gained
+from .grid import Grid, busiest, gained
 from .layer import Op, Pass, Split, attention, dense, experts, head, joint, router, shared
 from .nic import Nic
 from .precision import Precision
@@ -40,6 +42,27 @@ class Configuration(Record):
     batch: int
     context: int
     decode: bool = True
+
+
+def at(grid: Grid, number: int) -> Configuration:
+    """The configuration of that number of a grid, counted along its axes with the batch the fastest."""
+    places = np.unravel_index(number, grid.shape)
+    gpu, nic, split, tp, precision, policy, mtp, batch = (
+        axis[int(place)] for axis, place in zip(grid.axes.values(), places, strict=True)
+    )
+    return Configuration(
+        model=grid.model,
+        gpu=gpu,
+        nic=nic,
+        split=split,
+        tp=tp,
+        precision=precision,
+        policy=policy,
+        mtp=mtp,
+        batch=batch,
+        context=grid.context,
+        decode=grid.decode,
+    )
 
 
 class Term(Record):

@@ -1,5 +1,6 @@
 """Grid: many configurations at once, as columns of numbers. `evaluate` is the corrected model; a grid may have one point."""
 
+from collections.abc import Sequence
 from itertools import product
 from math import ceil
 from typing import Any
@@ -14,7 +15,7 @@ from .architecture import Architecture
 from .assumed import Assumed
 from .costs import rate
 from .efficiencies import Efficiencies
-from .layer import Split
+from .layer import Split, obstacle
 from .nic import Nic
 from .precision import Precision
 from .schedule import MICRO, Blocks, Policy
@@ -39,10 +40,15 @@ class Grid(Record):
     decode: bool = True
 
     @property
+    def axes(self) -> dict[str, Sequence[Any]]:
+        """The axes by the options that give them, in the order of the fields."""
+        axes = (self.gpus, self.nics, self.splits, self.tps, self.precisions, self.policies, self.mtps, self.batches)
+        return dict(zip(("gpu", "nic", "ep", "tp", "precision", "policy", "mtp", "batch"), axes, strict=True))
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Sizes of the axes, in the order of the fields."""
-        axes = (self.gpus, self.nics, self.splits, self.tps, self.precisions, self.policies, self.mtps, self.batches)
-        return tuple(map(len, axes))
+        return tuple(map(len, self.axes.values()))
 
     @property
     def size(self) -> int:
@@ -53,13 +59,13 @@ class Grid(Record):
 class Values(Record):
     """Of every configuration of a grid, in its shape."""
 
-    #: seconds of a step: every sequence of a GPU gets its tokens; infinite where the GPU lacks a unit
+    #: seconds of a step: every sequence of a GPU gets its tokens; infinite where the GPU lacks a unit, or its link is too short
     step: Any
     #: new tokens of a sequence in a step, with the guessed ones that are right; in prefill the prompt
     gained: Any
     #: bytes on one GPU
     need: Any
-    #: whether they fit, and whether the GPUs that share heads divide those that share experts
+    #: whether all kernels can be, and the GPUs that share heads are linked and divide those that share experts
     valid: Any
 
     @property
@@ -91,7 +97,7 @@ def evaluate(grid: Grid, assumed: Assumed, known: Efficiencies | None = None) ->
     sizes = list(product(sorted(sequences), sorted(new)))
     tables = Tables(grid.model, sizes, busiest(grid.context, assumed, grid.decode), grid.decode, assumed, known)
     for (g, gpu), (t, tp), (p, precision) in product(enumerate(grid.gpus), enumerate(grid.tps), enumerate(grid.precisions)):
-        if lacking(gpu, precision) is not None:
+        if lacking(gpu, precision) is not None or tp > links.domain(gpu):
             continue
         at = _Place(grid, Lookup(tables, gpu, tp, precision), assumed, gpu, tp, precision)
         for (o, policy), (m, mtp) in product(enumerate(grid.policies), enumerate(grid.mtps)):
@@ -102,7 +108,8 @@ def evaluate(grid: Grid, assumed: Assumed, known: Efficiencies | None = None) ->
 
 def lacking(gpu: Hardware, precision: Precision) -> str | None:
     """The unit that a precision needs and a GPU has not."""
-    units = (matrix_unit(weight) for weight in (precision.dense, precision.experts, "bf16"))
+    # Attention and the head are bf16 whatever the weights are; norms and the softmax are fp32.
+    units = (*(matrix_unit(weight) for weight in (precision.dense, precision.experts)), "bf16", "fp32")
     return next((unit for unit in units if not rate(gpu, unit)), None)
 
 
@@ -114,7 +121,7 @@ def _gained(grid: Grid, assumed: Assumed) -> Any:
 
 
 def _valid(grid: Grid) -> Any:
-    """Whether GPUs that share heads are of one NVLink domain and divide those that share experts."""
+    """Whether GPUs that share heads are of one NVLink domain and divide those that share experts, and all kernels can be."""
     found = np.ones(grid.shape, dtype=bool)
     for g, gpu in enumerate(grid.gpus):
         for t, tp in enumerate(grid.tps):
@@ -122,6 +129,9 @@ def _valid(grid: Grid) -> Any:
     for e, split in enumerate(grid.splits):
         for t, tp in enumerate(grid.tps):
             found[:, :, e, t] &= split is None or split.ep % tp == 0
+    for t, tp in enumerate(grid.tps):
+        for p, precision in enumerate(grid.precisions):
+            found[:, :, :, t, p] &= obstacle(grid.model, tp, precision, grid.decode) is None
     return found
 
 

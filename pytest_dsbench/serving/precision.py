@@ -26,9 +26,14 @@ class Precision(Record):
         """Bytes of one value that is sent to an expert: fp8 with an fp32 scale per 128 values wherever experts are quantised."""
         return 2.0 if self.experts == "bf16" else 1 + 4 / 128
 
-    def __str__(self) -> str:
+    @property
+    def weights(self) -> str:
+        """What the command line calls the precision of the weights."""
         name = next((name for name, known in WEIGHTS.items() if known == (self.dense, self.experts)), None)
-        return f"{name or f'{self.dense}+{self.experts}'}/{self.cache}"
+        return name or f"{self.dense}+{self.experts}"
+
+    def __str__(self) -> str:
+        return f"{self.weights}/{self.cache}"
 
 
 #: Precisions by the names of the command line: of all other projections, then of the experts.

@@ -64,5 +64,7 @@ class Op(Record):
 
     def work(self) -> Work:
         """Bytes and FLOP of the whole step."""
-        work = self.operator.work() * self.count
-        return work.replace(read=work.read - self.spared)
+        work = self.operator.work()
+        # Most are one product with nothing spared, and a search asks a hundred thousand of them.
+        work = work if self.count == 1 else work * self.count
+        return work.replace(read=work.read - self.spared) if self.spared else work

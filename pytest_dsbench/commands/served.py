@@ -1,0 +1,81 @@
+"""What a night's changes cost what is served: the configurations of --dsbench-serving and of `dsbench compare --serving`."""
+
+import argparse
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from ..gate.judgement import Judgement
+from ..hardware import Hardware
+from ..measurement import Measurement
+from ..mistake import Mistake, unknown
+from ..runs import Header
+from .serving_options import add_configuration_options, assumed, configuration
+
+if TYPE_CHECKING:
+    from ..serving.assumed import Assumed
+    from ..serving.estimate import Configuration
+    from ..serving.impact import Impact
+
+_EXAMPLE = "deepseek_v3,gpu=h800,ep=144,batch=88,context=4989"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raises Mistake."""
+        raise Mistake(message)
+
+
+def served(text: str, option: str, gpu: Hardware | None = None) -> "tuple[Configuration, Assumed]":
+    """The configuration of MODEL[,key=value...], the keys being the options of `dsbench impact`; on `gpu` where none is named.
+
+    Raises Mistake, which begins with `option`.
+    """
+    from ..serving import axes
+    from ..serving.estimate import estimate
+
+    try:
+        given = _given(text)
+        values = assumed(given)
+        found = configuration(given, values, gpu)
+        refusal = axes.refusal(estimate(found, values), values)
+    except Mistake as error:
+        raise Mistake(f"{option}={text}: {error}") from None
+    if refusal is not None:
+        raise Mistake(f"{option}={text}: {refusal}")
+    return found, values
+
+
+def _given(text: str) -> argparse.Namespace:
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    add_configuration_options(parser)
+    known = re.findall(r"--([a-z-]+)", parser.format_usage())
+    model, *pairs = (word.strip() for word in text.split(","))
+    if not model or "=" in model:
+        raise Mistake(f"expected a model and what else is known of how it is served, such as {_EXAMPLE}")
+    words = ["--model", model]
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not value:
+            raise Mistake(f"{pair!r} is not key=value; expected such as {_EXAMPLE}")
+        if key not in known or key in ("model", "config"):
+            raise Mistake(unknown("key", key, set(known) - {"model", "config"}))
+        words.append(f"--{key}={value}")
+    given = parser.parse_args(words)
+    given.name = "what is served"
+    return given
+
+
+def impacts(
+    texts: Sequence[str], option: str, judged: Judgement, header: Header, measurements: Iterable[Measurement]
+) -> "Iterator[tuple[str, Impact]]":
+    """What the confirmed changes of a night cost each configuration: of what regressed or improved, nothing else counts."""
+    from ..serving.changes import Changes
+    from ..serving.impact import impact
+    from ..serving.timed import of_verdicts, warm
+
+    here = header.hardware
+    changes = Changes(of_verdicts(judged.verdicts, warm=warm(measurements), confirmed=True))
+    for text in texts:
+        found, values = served(text, option, here if here.kind == "gpu" else None)
+        yield text, impact(found, values, changes, own=here.name == found.gpu.name)
