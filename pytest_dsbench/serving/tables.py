@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_args
 import numpy as np
 
 from ..hardware import Hardware
+from ..record import Record
 from . import links
 from .architecture import Architecture, Moe
 from .assumed import Assumed
@@ -44,7 +45,8 @@ class _Lists:
 
     def on(self, hardware: Hardware, assumed: Assumed, known: Efficiencies | None) -> Array:
         """Seconds [sizes, stages]."""
-        found = times(self._column, hardware, assumed, values(known_of(self._ops, hardware, known))).seconds
+        measured = values(known_of(self._ops, hardware, known)) if known is not None else np.full(len(self._ops), np.nan)
+        found = times(self._column, hardware, assumed, measured).seconds
         sums: Array = np.bincount(self._where, weights=found, minlength=self._shape[0] * self._shape[1]).astype(float)
         return sums.reshape(self._shape)
 
@@ -146,6 +148,14 @@ class Tables:
         return self._seconds[here]
 
 
+class _Places(Record):
+    """Where some sizes stand in the tables by size and in those by tokens, and the tokens of a group that shares heads."""
+
+    sizes: Any
+    tokens: Any
+    together: Any
+
+
 class Lookup:
     """The tables of one device, one way to share heads and one precision."""
 
@@ -154,47 +164,54 @@ class Lookup:
 
     def blocks(self, sizes: Sequence[Size], splits: Sequence[Split | None], nics: Sequence[Nic | None], guess: bool) -> Blocks:
         """Dispatch and combine [NICs, splits, sizes], experts [splits, sizes], all others [sizes]; `guess`: of guessed tokens."""
-        model = self._tables.model
+        model, at = self._tables.model, self._places(sizes)
+        attended = self._attention(at)
         return Blocks(
-            dense=self._dense(sizes) if model.dense_layers else None,
-            moe=self._moe(sizes, splits, nics) if model.moe is not None else None,
-            head=self._of(self._tables.head(self._hardware, self._tp, self._precision), sizes, "head"),
-            joint=self._of(self._tables.joint(self._hardware, self._precision), sizes, "head") if guess else 0.0,
+            dense=self._dense(at, attended) if model.dense_layers else None,
+            moe=self._moe(at, attended, splits, nics) if model.moe is not None else None,
+            head=_of(self._tables.head(self._hardware, self._tp, self._precision), at.sizes, "head"),
+            joint=_of(self._tables.joint(self._hardware, self._precision), at.sizes, "head") if guess else 0.0,
         )
 
-    def _dense(self, sizes: Sequence[Size]) -> Parts:
-        mlp = self._tables.dense(self._hardware, self._tp, self._precision)
-        parts = self._attention(sizes)
-        # The MLP's width is shared too, so that rows are gathered and added up once more.
-        return parts.replace(mlp=self._of(mlp, sizes, "mlp") + parts.gather + parts.scatter)
+    def _places(self, sizes: Sequence[Size]) -> _Places:
+        tokens = [count * each for count, each in sizes]
+        return _Places(
+            sizes=np.array([self._tables.size[size] for size in sizes]),
+            tokens=np.array([self._tables.count[one] for one in tokens]),
+            together=np.array(tokens, dtype=float) * self._tp,
+        )
 
-    def _moe(self, sizes: Sequence[Size], splits: Sequence[Split | None], nics: Sequence[Nic | None]) -> Parts:
+    def _dense(self, at: _Places, attended: Parts) -> Parts:
+        mlp = self._tables.dense(self._hardware, self._tp, self._precision)
+        # The MLP's width is shared too, so that rows are gathered and added up once more.
+        return attended.replace(mlp=_of(mlp, at.sizes, "mlp") + attended.gather + attended.scatter)
+
+    def _moe(self, at: _Places, attended: Parts, splits: Sequence[Split | None], nics: Sequence[Nic | None]) -> Parts:
         moe = self._tables.model.moe
         assert moe is not None
         beside = self._tables.beside(self._hardware, moe, self._precision)
         routed = [self._tables.experts(self._hardware, moe, split, self._precision) for split in splits if split is not None]
         there = self._tables.exchanged(self._hardware, moe, self._precision.dispatch_bytes, splits, nics)
         back = self._tables.exchanged(self._hardware, moe, 2.0, splits, nics)
-        rows = [self._tables.count[count * each] for count, each in sizes]
-        return self._attention(sizes).replace(
-            router=beside[rows, _STAGES.index("router")],
-            shared=beside[rows, _STAGES.index("shared")],
-            dispatch=there[:, :, rows],
-            experts=np.array([table[rows, _STAGES.index("experts")] for table in routed]),
-            combine=back[:, :, rows],
+        return attended.replace(
+            router=_of(beside, at.tokens, "router"),
+            shared=_of(beside, at.tokens, "shared"),
+            dispatch=there[:, :, at.tokens],
+            experts=np.array([_of(table, at.tokens, "experts") for table in routed]),
+            combine=back[:, :, at.tokens],
         )
 
-    def _attention(self, sizes: Sequence[Size]) -> Parts:
+    def _attention(self, at: _Places) -> Parts:
         table = self._tables.attention(self._hardware, self._tp, self._precision)
-        tokens = np.array([count * each * self._tp for count, each in sizes], dtype=float)
-        sent = links.exchanged(tokens, self._tables.model.hidden, self._tp)
+        sent = links.exchanged(at.together, self._tables.model.hidden, self._tp)
         across = links.seconds(sent, self._hardware, None, self._tables.assumed)
         return Parts(
             gather=across,
-            attention_in=self._of(table, sizes, "attention_in"),
-            attention_out=self._of(table, sizes, "attention_out"),
+            attention_in=_of(table, at.sizes, "attention_in"),
+            attention_out=_of(table, at.sizes, "attention_out"),
             scatter=across,
         )
 
-    def _of(self, table: Array, sizes: Sequence[Size], stage: Stage) -> Any:
-        return table[[self._tables.size[size] for size in sizes], _STAGES.index(stage)]
+
+def _of(table: Array, places: Any, stage: Stage) -> Any:
+    return table[places, _STAGES.index(stage)]
