@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_dsbench.mistake import Mistake
 from pytest_dsbench.record import from_line, to_line
-from pytest_dsbench.serving.architecture import Architecture, Gqa, Mla, Moe, from_config, named, names
+from pytest_dsbench.serving.model.architecture import Architecture, Gqa, Mla, Moe, from_config, named, names
 
 ROOT = Path(__file__).parent.parent
 

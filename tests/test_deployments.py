@@ -15,8 +15,6 @@ from pytest_dsbench.record import Record
 from pytest_dsbench.report.serving.deployments import HEAD, cells, deployment_lines, moved_head, moved_rows
 from pytest_dsbench.report.table import markdown
 from pytest_dsbench.serving import study
-from pytest_dsbench.serving.architecture import Architecture, Gqa, Mla, Moe
-from pytest_dsbench.serving.assumed import defaults
 from pytest_dsbench.serving.deployments import Deployment, Held, Moved, deployments, errors, held, moved
 from pytest_dsbench.serving.estimate import estimate
 from pytest_dsbench.serving.layer import (
@@ -31,7 +29,9 @@ from pytest_dsbench.serving.layer import (
     router,
     shared,
 )
+from pytest_dsbench.serving.model.architecture import Architecture, Gqa, Mla, Moe
 from pytest_dsbench.serving.precision import Precision, Weight
+from pytest_dsbench.serving.price.assumed import defaults
 from pytest_dsbench.units import quantity
 
 ROOT = Path(__file__).parent.parent

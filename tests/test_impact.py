@@ -20,14 +20,16 @@ from pytest_dsbench.measurement import Measurement
 from pytest_dsbench.operator import Operator
 from pytest_dsbench.operators import find
 from pytest_dsbench.runs import Header, read
-from pytest_dsbench.serving import architecture, nic, precision
-from pytest_dsbench.serving.assumed import defaults
-from pytest_dsbench.serving.changes import Changes
+from pytest_dsbench.serving import precision
+from pytest_dsbench.serving.change.changes import Changes
+from pytest_dsbench.serving.change.impact import Cost, Impact, impact
+from pytest_dsbench.serving.change.timed import Timed, held, of_run, of_verdicts
+from pytest_dsbench.serving.change.todo import Gain, Todo, todo
 from pytest_dsbench.serving.estimate import Configuration, Estimate, estimate
-from pytest_dsbench.serving.impact import Cost, Impact, impact
 from pytest_dsbench.serving.layer import Split
-from pytest_dsbench.serving.timed import Timed, held, of_run, of_verdicts
-from pytest_dsbench.serving.todo import Gain, Todo, todo
+from pytest_dsbench.serving.model import architecture
+from pytest_dsbench.serving.price import nic
+from pytest_dsbench.serving.price.assumed import defaults
 from pytest_dsbench.shapes import Case
 from pytest_dsbench.verdict import Outcome, Verdict
 

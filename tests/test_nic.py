@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_dsbench.mistake import Mistake
-from pytest_dsbench.serving.nic import Nic, named, names
+from pytest_dsbench.serving.price.nic import Nic, named, names
 from pytest_dsbench.units import quantity
 
 GOOD = """\

@@ -12,17 +12,17 @@ import pytest
 
 from pytest_dsbench.hardware import Hardware
 from pytest_dsbench.hardware import named as gpu_named
-from pytest_dsbench.serving import axes
-from pytest_dsbench.serving.architecture import named as model_named
-from pytest_dsbench.serving.assumed import defaults
 from pytest_dsbench.serving.estimate import Configuration, Estimate, at, estimate
 from pytest_dsbench.serving.grid import Grid, lacking
-from pytest_dsbench.serving.links import domain
-from pytest_dsbench.serving.nic import named as nic_named
+from pytest_dsbench.serving.model.architecture import named as model_named
 from pytest_dsbench.serving.precision import named as precision_named
-from pytest_dsbench.serving.rows import COLUMNS, as_csv
-from pytest_dsbench.serving.search import Floor, Found, pareto, search
-from pytest_dsbench.serving.wanted import shape_files, wanted
+from pytest_dsbench.serving.price.assumed import defaults
+from pytest_dsbench.serving.price.links import domain
+from pytest_dsbench.serving.price.nic import named as nic_named
+from pytest_dsbench.serving.search import axes
+from pytest_dsbench.serving.search.rows import COLUMNS, as_csv
+from pytest_dsbench.serving.search.search import Floor, Found, pareto, search
+from pytest_dsbench.serving.search.wanted import shape_files, wanted
 from pytest_dsbench.shapes import load
 
 ASSUMED = defaults()

@@ -17,15 +17,15 @@ from pytest_dsbench.commands import serving_options
 from pytest_dsbench.hardware import Hardware, named
 from pytest_dsbench.mistake import Mistake
 from pytest_dsbench.report.plots import pareto
-from pytest_dsbench.serving import axes
-from pytest_dsbench.serving.architecture import named as model_named
-from pytest_dsbench.serving.assumed import defaults
 from pytest_dsbench.serving.estimate import Configuration, estimate
 from pytest_dsbench.serving.grid import Grid
-from pytest_dsbench.serving.nic import named as nic_named
+from pytest_dsbench.serving.model.architecture import named as model_named
 from pytest_dsbench.serving.precision import named as precision_named
-from pytest_dsbench.serving.search import Floor, search
-from pytest_dsbench.serving.wanted import wanted
+from pytest_dsbench.serving.price.assumed import defaults
+from pytest_dsbench.serving.price.nic import named as nic_named
+from pytest_dsbench.serving.search import axes
+from pytest_dsbench.serving.search.search import Floor, search
+from pytest_dsbench.serving.search.wanted import wanted
 from pytest_dsbench.shapes import load
 
 Dsbench = Callable[..., tuple[int, list[str], list[str]]]

@@ -16,12 +16,8 @@ from pytest_dsbench.hardware import Hardware
 from pytest_dsbench.hardware import named as gpu_named
 from pytest_dsbench.measurement import read_back
 from pytest_dsbench.mistake import Mistake
-from pytest_dsbench.serving import axes, capacity, links
+from pytest_dsbench.serving import capacity
 from pytest_dsbench.serving import grid as grids
-from pytest_dsbench.serving.architecture import Architecture
-from pytest_dsbench.serving.architecture import named as model_named
-from pytest_dsbench.serving.architecture import names as model_names
-from pytest_dsbench.serving.assumed import Assumed, defaults
 from pytest_dsbench.serving.estimate import Configuration, Estimate, Section, estimate
 from pytest_dsbench.serving.layer import (
     Op,
@@ -35,10 +31,16 @@ from pytest_dsbench.serving.layer import (
     router,
     shared,
 )
-from pytest_dsbench.serving.nic import Nic
-from pytest_dsbench.serving.nic import named as nic_named
+from pytest_dsbench.serving.model.architecture import Architecture
+from pytest_dsbench.serving.model.architecture import named as model_named
+from pytest_dsbench.serving.model.architecture import names as model_names
 from pytest_dsbench.serving.precision import CACHE_BYTES, WEIGHTS, Precision
 from pytest_dsbench.serving.precision import named as precision_named
+from pytest_dsbench.serving.price import links
+from pytest_dsbench.serving.price.assumed import Assumed, defaults
+from pytest_dsbench.serving.price.nic import Nic
+from pytest_dsbench.serving.price.nic import named as nic_named
+from pytest_dsbench.serving.search import axes
 
 H800, H200, CX7 = gpu_named("h800"), gpu_named("h200"), nic_named("cx7")
 DEEPSEEK, QWEN, MOE = model_named("deepseek_v3"), model_named("qwen3_8b"), model_named("qwen3_30b_a3b")

@@ -15,9 +15,9 @@ from test_plots import artists, boxes, check_apart, check_inside, gids, panel, s
 from pytest_dsbench.mistake import Mistake
 from pytest_dsbench.report.plots.timeline import draw, timeline
 from pytest_dsbench.report.serving.period import period
-from pytest_dsbench.serving.assumed import defaults
 from pytest_dsbench.serving.estimate import Estimate, estimate
 from pytest_dsbench.serving.precision import named as precision_named
+from pytest_dsbench.serving.price.assumed import defaults
 from pytest_dsbench.units import quantity, show_seconds
 
 FOUND = {

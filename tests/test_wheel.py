@@ -47,7 +47,7 @@ def test_the_wheel_has_data_types_and_licence(wheel: Path) -> None:
     assert {f"pytest_dsbench/data/{name}" for name in shapes} <= set(names)
     assert {f"pytest_dsbench/contracts/{name}" for name in contracts} <= set(names)
     serving = {str(path.relative_to(ROOT)) for path in (ROOT / "pytest_dsbench" / "serving").rglob("*.toml")}
-    assert {"pytest_dsbench/serving/models/qwen3_8b.toml", "pytest_dsbench/serving/nics/cx7.toml"} <= serving <= set(names)
+    assert {"pytest_dsbench/serving/model/qwen3_8b.toml", "pytest_dsbench/serving/price/nics/cx7.toml"} <= serving <= set(names)
     assert "pytest_dsbench/trace/mapping.toml" in names
     page = ROOT / "pytest_dsbench" / "report" / "page"
     parts = {path.name for suffix in ("js", "css", "jinja") for path in page.glob(f"*.{suffix}")}

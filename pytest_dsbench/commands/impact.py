@@ -20,11 +20,11 @@ from .serving_options import add_configuration_options, assumed, configuration
 
 if TYPE_CHECKING:
     from ..gate.baseline import Baseline
-    from ..serving.assumed import Assumed
-    from ..serving.changes import Changes
+    from ..serving.change.changes import Changes
+    from ..serving.change.impact import Impact
+    from ..serving.change.todo import Todo
     from ..serving.estimate import Configuration
-    from ..serving.impact import Impact
-    from ..serving.todo import Todo
+    from ..serving.price.assumed import Assumed
 
 
 def add(commands: Any) -> None:
@@ -79,16 +79,16 @@ def _both(
     given: argparse.Namespace, chosen: "Configuration", values: "Assumed", changes: "Changes | None", own: bool
 ) -> "tuple[Impact | None, Todo | None]":
     """What it cost where there is a baseline; what would be gained where that was asked for, or there is none."""
-    from ..serving.impact import impact
-    from ..serving.todo import todo
+    from ..serving.change.impact import impact
+    from ..serving.change.todo import todo
 
     cost = impact(chosen, values, changes, own) if given.against and changes is not None else None
     return cost, todo(chosen, values, changes, own) if given.todo or cost is None else None
 
 
 def _check_fits(chosen: "Configuration", values: "Assumed") -> None:
-    from ..serving import axes
     from ..serving.estimate import estimate
+    from ..serving.search import axes
 
     refusal = axes.refusal(estimate(chosen, values), values)
     if refusal is not None:
@@ -126,8 +126,8 @@ def _changes(
     """What the run says of its kernels, with a sentence for what a reader must know of it."""
     if run is None or header is None:
         return None, ["no run was given: every time is assumed"]
-    from ..serving.changes import Changes
-    from ..serving.timed import held, of_run
+    from ..serving.change.changes import Changes
+    from ..serving.change.timed import held, of_run
 
     notes = []
     if given.against:
@@ -165,7 +165,7 @@ def _against(given: argparse.Namespace, run: Run, header: Header) -> "tuple[Base
     from .. import runs
     from ..gate import nights, sources
     from ..gate.baseline import contents, is_baseline
-    from ..serving.timed import anchored
+    from ..serving.change.timed import anchored
 
     root = Path.cwd()
     against = sources.find(given.against, (root / given.baselines).resolve(), header.hardware.name, root, "--against")

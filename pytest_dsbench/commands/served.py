@@ -13,9 +13,9 @@ from ..runs import Header
 from .serving_options import add_configuration_options, assumed, configuration
 
 if TYPE_CHECKING:
-    from ..serving.assumed import Assumed
+    from ..serving.change.impact import Impact
     from ..serving.estimate import Configuration
-    from ..serving.impact import Impact
+    from ..serving.price.assumed import Assumed
 
 _EXAMPLE = "deepseek_v3,gpu=h800,ep=144,batch=88,context=4989"
 
@@ -31,8 +31,8 @@ def served(text: str, option: str, gpu: Hardware | None = None) -> "tuple[Config
 
     Raises Mistake, which begins with `option`.
     """
-    from ..serving import axes
     from ..serving.estimate import estimate
+    from ..serving.search import axes
 
     try:
         given = _given(text)
@@ -70,9 +70,9 @@ def impacts(
     texts: Sequence[str], option: str, judged: Judgement, header: Header, measurements: Iterable[Measurement]
 ) -> "Iterator[tuple[str, Impact]]":
     """What the confirmed changes of a night cost each configuration: of what regressed or improved, nothing else counts."""
-    from ..serving.changes import Changes
-    from ..serving.impact import impact
-    from ..serving.timed import of_verdicts, warm
+    from ..serving.change.changes import Changes
+    from ..serving.change.impact import impact
+    from ..serving.change.timed import of_verdicts, warm
 
     here = header.hardware
     changes = Changes(of_verdicts(judged.verdicts, warm=warm(measurements), confirmed=True))

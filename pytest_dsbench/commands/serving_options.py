@@ -10,12 +10,12 @@ from ..hardware import Hardware
 from ..mistake import Mistake, unknown
 
 if TYPE_CHECKING:
-    from ..serving.architecture import Architecture
-    from ..serving.assumed import Assumed
-    from ..serving.efficiencies import Efficiencies
     from ..serving.estimate import Configuration
     from ..serving.grid import Grid
+    from ..serving.model.architecture import Architecture
     from ..serving.precision import Precision
+    from ..serving.price.assumed import Assumed
+    from ..serving.price.efficiencies import Efficiencies
     from ..serving.schedule import Policy
 
 
@@ -72,7 +72,7 @@ def add_configuration_options(parser: argparse.ArgumentParser, many: bool = Fals
 
 def assumed(given: argparse.Namespace) -> "Assumed":
     """What is assumed, with the changes that were asked for."""
-    from ..serving.assumed import defaults
+    from ..serving.price.assumed import defaults
 
     return defaults().changed_by(given.assume or ())
 
@@ -82,7 +82,7 @@ def efficiencies(paths: Iterable[Path], gpus: Iterable[Hardware]) -> tuple["Effi
 
     Raises Mistake for a run of a kind of device that says nothing about any of them.
     """
-    from ..serving.efficiencies import Efficiencies
+    from ..serving.price.efficiencies import Efficiencies
 
     found = [runs.read(path) for path in paths]
     known = Efficiencies(found)
@@ -97,7 +97,7 @@ def efficiencies(paths: Iterable[Path], gpus: Iterable[Hardware]) -> tuple["Effi
 
 def model(given: argparse.Namespace) -> "Architecture":
     """The model that was asked for. Raises Mistake."""
-    from ..serving import architecture
+    from ..serving.model import architecture
 
     ignored = tuple(given.ignore_field or ())
     if given.model is not None and given.config is not None:
@@ -113,9 +113,9 @@ def model(given: argparse.Namespace) -> "Architecture":
 
 def grid(given: argparse.Namespace, assumed: "Assumed", many: bool = True, gpu: Hardware | None = None) -> "Grid":
     """The axes that were asked for, each value checked by itself; `gpu` where --gpu says nothing. Raises Mistake."""
-    from ..serving import axes
     from ..serving import grid as grids
-    from ..serving import nic as nics
+    from ..serving.price import nic as nics
+    from ..serving.search import axes
 
     shape, decode = model(given), _decode(given)
     words: dict[str, Any] = _MANY if many else {"policy": "dual"}
@@ -141,8 +141,8 @@ def grid(given: argparse.Namespace, assumed: "Assumed", many: bool = True, gpu: 
 
 def configuration(given: argparse.Namespace, assumed: "Assumed", gpu: Hardware | None = None) -> "Configuration":
     """The one configuration that was asked for, checked but for its memory. Raises Mistake where an axis has several values."""
-    from ..serving import axes
     from ..serving.estimate import at
+    from ..serving.search import axes
 
     made = grid(given, assumed, many=False, gpu=gpu)
     for option, values in made.axes.items():
@@ -176,7 +176,7 @@ def _only(shape: "Architecture") -> tuple[int, ...]:
 
 def _numbers(given: argparse.Namespace, option: str, default: str | None, least: int) -> tuple[int, ...]:
     """The whole numbers of an option, the smallest first; none where it has neither words nor a default."""
-    from ..serving import axes
+    from ..serving.search import axes
 
     text = default if getattr(given, option) is None else getattr(given, option)
     if text is None and option == "batch":
@@ -229,7 +229,7 @@ def _policies(given: argparse.Namespace, default: str) -> "tuple[Policy, ...]":
 
 def _check(made: "Grid") -> None:
     """Raises Mistake for what no configuration of the grid could be, and for a grid that would take minutes."""
-    from ..serving import axes
+    from ..serving.search import axes
 
     for tp in made.tps:
         axes.check_tp(made.model, tp)

@@ -18,11 +18,11 @@ from ..trace.write import save
 from . import serving_options
 
 if TYPE_CHECKING:
-    from ..serving.assumed import Assumed
-    from ..serving.efficiencies import Efficiencies
     from ..serving.estimate import Estimate
     from ..serving.grid import Grid
-    from ..serving.search import Floor, Found
+    from ..serving.price.assumed import Assumed
+    from ..serving.price.efficiencies import Efficiencies
+    from ..serving.search.search import Floor, Found
 
 #: Options that this variant has alone.
 OWN = frozenset(
@@ -80,8 +80,8 @@ def _search(
     given: argparse.Namespace, grid: "Grid", assumed: "Assumed", known: "Efficiencies | None", floor: "Floor | None"
 ) -> "tuple[Found, Estimate | None]":
     """What was found, and the best of it in full; of one configuration that one, fast enough or not."""
-    from ..serving import axes, search
     from ..serving.estimate import at, estimate
+    from ..serving.search import axes, search
 
     if grid.size == 1:
         axes.check(at(grid, 0))
@@ -103,7 +103,7 @@ def _search(
 
 def _floor(given: argparse.Namespace) -> "Floor | None":
     """The target that was given; 20 tokens/s in decode where none was."""
-    from ..serving.search import Floor
+    from ..serving.search.search import Floor
 
     decode = (given.phase or "decode") == "decode"
     asked = [name for name in ("tps", "tpot", "ttft") if getattr(given, f"target_{name}") is not None]
@@ -172,7 +172,7 @@ def _check_writable(path: Path, option: str) -> None:
 
 def _written(given: argparse.Namespace, found: "Found", best: "Estimate | None", assumed: "Assumed") -> Iterator[str]:
     if given.csv is not None:
-        from ..serving.rows import as_csv
+        from ..serving.search.rows import as_csv
 
         save(given.csv, as_csv(found))
         yield f"written: {given.csv}"
@@ -194,7 +194,7 @@ def _written(given: argparse.Namespace, found: "Found", best: "Estimate | None",
 
 def _write_shapes(best: "Estimate", folder: Path) -> Iterator[str]:
     from ..report.serving import words
-    from ..serving.wanted import shape_files, wanted
+    from ..serving.search.wanted import shape_files, wanted
 
     missing, given = wanted(best), best.configuration
     files = shape_files(missing, f"{words.title(given)}, {words.layout(given)}, {words.load(given, best.context)}")

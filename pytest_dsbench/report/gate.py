@@ -15,7 +15,7 @@ from .serving.night import gate_lines
 from .table import markdown, table
 
 if TYPE_CHECKING:
-    from ..serving.impact import Impact
+    from ..serving.change.impact import Impact
 
 #: In this order, and only these, cases have a line of their own; the others are counted.
 SHOWN: tuple[Outcome, ...] = (

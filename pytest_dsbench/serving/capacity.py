@@ -6,9 +6,9 @@ Need = weights + cache + activations <= usable share x memory. docs/serving.md d
 from typing import Any
 
 from ..record import Record
-from .architecture import Architecture, Mla
 from .layer.gqa import kv_heads
 from .layer.mlp import Split
+from .model.architecture import Architecture, Mla
 from .precision import CACHE_BYTES, WEIGHT_BYTES, Precision
 
 #: A cache is given out in pages of so many tokens, of which the last of each sequence is half full.

@@ -7,14 +7,14 @@ from pathlib import Path
 from .. import tables
 from ..hardware import named as gpu_named
 from ..record import Record
-from .architecture import named as model_named
-from .assumed import Assumed
-from .axes import check, split
 from .estimate import Configuration, estimate
 from .grid import Grid, evaluate
-from .nic import named as nic_named
+from .model.architecture import named as model_named
 from .precision import named as precision_named
+from .price.assumed import Assumed
+from .price.nic import named as nic_named
 from .schedule import Policy
+from .search.axes import check, split
 
 _FILE = Path(__file__).parent / "deployments.toml"
 #: The largest batch that is looked at where a rate of users is asked for.

@@ -12,16 +12,17 @@ import numpy as np
 from ..hardware import Hardware
 from ..record import Record
 from ..units import show_rate
-from . import capacity, links, schedule
-from .architecture import Architecture
-from .assumed import Assumed
+from . import capacity, schedule
 from .capacity import Need
-from .costs import column, times
-from .efficiencies import Efficiencies, Source
 from .grid import Grid, busiest, gained
 from .layer import Op, Pass, Split, attention, dense, experts, head, joint, router, shared
-from .nic import Nic
+from .model.architecture import Architecture
 from .precision import Precision
+from .price import links
+from .price.assumed import Assumed
+from .price.costs import column, times
+from .price.efficiencies import Efficiencies, Source
+from .price.nic import Nic
 from .schedule import MICRO, Blocks, Parts, Policy
 from .tables import known_of, values
 

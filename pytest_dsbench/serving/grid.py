@@ -10,14 +10,15 @@ import numpy as np
 from ..hardware import Hardware
 from ..record import Record
 from ..units import matrix_unit
-from . import capacity, links, schedule
-from .architecture import Architecture
-from .assumed import Assumed
-from .costs import rate
-from .efficiencies import Efficiencies
+from . import capacity, schedule
 from .layer import Split, obstacle
-from .nic import Nic
+from .model.architecture import Architecture
 from .precision import Precision
+from .price import links
+from .price.assumed import Assumed
+from .price.costs import rate
+from .price.efficiencies import Efficiencies
+from .price.nic import Nic
 from .schedule import MICRO, Blocks, Policy
 from .tables import Lookup, Size, Tables
 

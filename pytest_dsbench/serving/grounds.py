@@ -8,9 +8,9 @@ from math import isclose
 
 from ..hardware import Hardware
 from ..record import Record
-from .assumed import Assumed
-from .costs import rate
 from .estimate import Estimate, Section, Term
+from .price.assumed import Assumed
+from .price.costs import rate
 from .schedule import MICRO
 
 

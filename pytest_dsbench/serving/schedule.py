@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..record import Record
-from .architecture import Architecture
+from .model.architecture import Architecture
 
 Policy = Literal["naive", "dual"]
 POLICIES: tuple[Policy, ...] = ("naive", "dual")

@@ -11,14 +11,14 @@ import numpy as np
 
 from ..hardware import Hardware
 from ..record import Record
-from . import links
-from .architecture import Architecture, Moe
-from .assumed import Assumed
-from .costs import Array, column, times
-from .efficiencies import Efficiencies, Known
 from .layer import Op, Pass, Split, Stage, attention, dense, experts, head, joint, router, shared
-from .nic import Nic
+from .model.architecture import Architecture, Moe
 from .precision import Precision
+from .price import links
+from .price.assumed import Assumed
+from .price.costs import Array, column, times
+from .price.efficiencies import Efficiencies, Known
+from .price.nic import Nic
 from .schedule import Blocks, Parts
 
 _STAGES: tuple[Stage, ...] = get_args(Stage)

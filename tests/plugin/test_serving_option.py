@@ -7,9 +7,10 @@ from facts import Gated
 from project import Project
 
 from pytest_dsbench.hardware import named
-from pytest_dsbench.serving import architecture, precision
-from pytest_dsbench.serving.assumed import defaults
+from pytest_dsbench.serving import precision
 from pytest_dsbench.serving.estimate import Configuration, estimate
+from pytest_dsbench.serving.model import architecture
+from pytest_dsbench.serving.price.assumed import defaults
 from pytest_dsbench.units import show_number
 
 SERVED = "qwen3_8b,gpu=h200,batch=32,policy=naive"

@@ -12,8 +12,8 @@ from .style import BLACK, GRID, SMALL, TEXT, Look, numbered, styled
 from .write import checked, save_as
 
 if TYPE_CHECKING:
-    from ...serving.assumed import Assumed
-    from ...serving.search import Found, Row
+    from ...serving.price.assumed import Assumed
+    from ...serving.search.search import Found, Row
 
 #: Inches: the body, and the axes in it.
 _BODY, _AXES = (7.6, 4.3), (0.75, 0.55, 5.1, 3.6)

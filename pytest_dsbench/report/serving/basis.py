@@ -7,8 +7,8 @@ from ...units import show_bytes, show_number, show_seconds, show_share
 from ..table import table
 
 if TYPE_CHECKING:
-    from ...serving.assumed import Assumed
     from ...serving.estimate import Estimate
+    from ...serving.price.assumed import Assumed
 
 
 def memory_lines(found: "Estimate", assumed: "Assumed") -> Iterator[str]:
@@ -51,7 +51,7 @@ def _gained(found: "Estimate", assumed: "Assumed") -> str:
 
 def sources_lines(found: "Estimate") -> Iterator[str]:
     """The share of the step by where the efficiency behind it comes from; host and all sources are the whole step."""
-    from ...serving.efficiencies import Source
+    from ...serving.price.efficiencies import Source
 
     sources: Sequence[Source] = get_args(Source)
     rows = [[f"  {name}", show_share(found.share(name))] for name in sources]

@@ -9,7 +9,7 @@ from ...units import show_delta, show_number
 from ..table import markdown, table
 
 if TYPE_CHECKING:
-    from ...serving.impact import Cost, Kernel
+    from ...serving.change.impact import Cost, Kernel
 
 
 def laid_out(head: Sequence[str], rows: Iterable[Sequence[str]], style: str, left: int) -> list[str]:

@@ -11,8 +11,8 @@ from .basis import assumptions_lines, memory_lines, rates_lines, sources_lines
 from .kernels import HEAD, cells, remark, stage
 
 if TYPE_CHECKING:
-    from ...serving.assumed import Assumed
     from ...serving.estimate import Estimate, Section, Term
+    from ...serving.price.assumed import Assumed
     from ...serving.schedule import Policy, Window
 
 #: A row of the table of all kernels, or a line between its rows.

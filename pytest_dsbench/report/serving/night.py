@@ -7,7 +7,7 @@ from ...units import show_count, show_number, show_share
 from .differences import cost, delta, names, percent, signed
 
 if TYPE_CHECKING:
-    from ...serving.impact import Cost, Impact
+    from ...serving.change.impact import Cost, Impact
 
 #: More kernels than this say nothing more.
 _FEW = 5

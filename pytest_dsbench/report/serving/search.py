@@ -7,10 +7,10 @@ from ...units import show_bytes, show_count, show_seconds, show_share
 from ..table import table
 
 if TYPE_CHECKING:
-    from ...serving.assumed import Assumed
     from ...serving.estimate import Estimate
     from ...serving.grid import Grid
-    from ...serving.search import Floor, Found, Row
+    from ...serving.price.assumed import Assumed
+    from ...serving.search.search import Floor, Found, Row
 
 #: Points of a front that are shown, assumptions that are named, and kernels.
 _POINTS, _NAMED, _KERNELS = 12, 4, 8
@@ -132,8 +132,8 @@ def _refused(found: "Found") -> list[str]:
 
 def rests_on(best: "Estimate", assumed: "Assumed", runs: bool) -> Iterator[str]:
     """How much of the best configuration's time rests on measurements, and what the rest is assumed to reach."""
-    from ...serving.efficiencies import Source
     from ...serving.grounds import grounds
+    from ...serving.price.efficiencies import Source
 
     sources: Sequence[Source] = get_args(Source)
     shares = [f"{show_share(share)} {source}" for source in sources[:-1] if (share := best.share(source))]

@@ -6,7 +6,7 @@ on the tokens and on how many GPUs share them. The search uses that: no list is 
 
 from collections.abc import Iterator
 
-from ..architecture import Architecture, Mla
+from ..model.architecture import Architecture, Mla
 from ..precision import Precision
 from . import gqa, mla
 from .head import head, joint

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ...operators import find
-from ..architecture import Architecture, Gqa
+from ..model.architecture import Architecture, Gqa
 from ..precision import CACHE_BYTES
 from .op import Op, Pass
 from .products import linear

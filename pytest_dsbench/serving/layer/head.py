@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ...operators import find
-from ..architecture import Architecture
+from ..model.architecture import Architecture
 from .op import Op, Pass
 from .products import linear
 

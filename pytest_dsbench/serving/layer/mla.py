@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from ...operators import find
-from ..architecture import Architecture, Mla
+from ..model.architecture import Architecture, Mla
 from ..precision import CACHE_BYTES
 from .op import Op, Pass
 from .products import batched, linear

@@ -5,7 +5,7 @@ from math import ceil
 
 from ...operators import find
 from ...record import Record
-from ..architecture import Architecture, Moe
+from ..model.architecture import Architecture, Moe
 from ..precision import Precision, Weight
 from .op import Op, Pass, Stage
 from .products import linear

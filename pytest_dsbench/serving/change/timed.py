@@ -3,14 +3,14 @@
 from collections.abc import Container, Iterable
 from math import exp, log
 
-from ..anchors import Anchors
-from ..gate.baseline import Baseline
-from ..gate.finish import judge
-from ..gate.nights import tonight
-from ..measurement import Measurement, Planned
-from ..record import Record
-from ..runs import Header, Run
-from ..verdict import Outcome, Verdict
+from ...anchors import Anchors
+from ...gate.baseline import Baseline
+from ...gate.finish import judge
+from ...gate.nights import tonight
+from ...measurement import Measurement, Planned
+from ...record import Record
+from ...runs import Header, Run
+from ...verdict import Outcome, Verdict
 
 
 class Timed(Record):

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..hardware import Hardware
-from ..operator import CATEGORIES
-from ..record import Record
-from ..units import UNITS
+from ...hardware import Hardware
+from ...operator import CATEGORIES
+from ...record import Record
+from ...units import UNITS
+from ..layer import Op
 from .assumed import Assumed
-from .layer import Op
 
 Array = NDArray[np.float64]
 

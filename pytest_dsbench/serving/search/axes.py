@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 
-from ..mistake import Mistake
-from ..units import show_bytes
-from . import links
-from .architecture import Architecture, Mla
-from .assumed import Assumed
-from .capacity import Need
-from .estimate import Configuration, Estimate, estimate
-from .grid import lacking
-from .layer import Split, obstacle
-from .precision import Precision
+from ...mistake import Mistake
+from ...units import show_bytes
+from ..capacity import Need
+from ..estimate import Configuration, Estimate, estimate
+from ..grid import lacking
+from ..layer import Split, obstacle
+from ..model.architecture import Architecture, Mla
+from ..precision import Precision
+from ..price import links
+from ..price.assumed import Assumed
 
 #: Experts that stand twice come in eighths of all, up to a quarter: 32 or 64 of DeepSeek's 256, as it is served and as it was
 #: published.

@@ -4,14 +4,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
-from .. import datasheet
-from ..datasheet import SheetError
-from ..mistake import Mistake, unknown
-from ..record import Record
+from ... import datasheet
+from ...datasheet import SheetError
+from ...mistake import Mistake, unknown
+from ...record import Record
 from .configjson import read_json
 from .fields import Fields, fields_of
 
-MODELS = Path(__file__).parent / "models"
+MODELS = Path(__file__).parent
 
 
 class Mla(Record, tag="mla"):

@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..mistake import Mistake
-from ..textfile import text_of
-from ..units import show_bytes
+from ...mistake import Mistake
+from ...textfile import text_of
+from ...units import show_bytes
 
 #: A config has a few kilobytes; what is larger is another file of the model, such as its weights.
 _MOST_BYTES = 4e6

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from ..record import Record
+from ...record import Record
 
 
 class Family(Record):

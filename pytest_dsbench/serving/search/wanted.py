@@ -1,9 +1,9 @@
 """Wanted: the kernels of an estimate that no run has measured at their own shape, as shape files that a run can measure."""
 
-from ..dims import as_row
-from ..operator import Operator
-from ..record import Record
-from .estimate import Estimate
+from ...dims import as_row
+from ...operator import Operator
+from ...record import Record
+from ..estimate import Estimate
 
 
 class Wanted(Record):

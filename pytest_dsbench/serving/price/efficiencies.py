@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import exp, log
 from typing import Any, Literal
 
-from ..hardware import Hardware
-from ..measurement import Measurement, read_back
-from ..mistake import Mistake
-from ..operator import Operator
-from ..record import Record
-from ..runs import Run
+from ...hardware import Hardware
+from ...measurement import Measurement, read_back
+from ...mistake import Mistake
+from ...operator import Operator
+from ...record import Record
+from ...runs import Run
 
 #: Where an efficiency comes from. "carried" is one of another device of the runs, where this one was not measured.
 Source = Literal["measured", "interpolated", "carried", "assumed"]

@@ -6,16 +6,16 @@ A kernel takes exp(change) times what it took then; the schedule says what of th
 from collections.abc import Callable, Iterator, Mapping
 from math import exp
 
-from ..dims import describe
-from ..operator import Operator
-from ..record import Record
-from . import schedule
-from .assumed import Assumed
+from ...dims import describe
+from ...operator import Operator
+from ...record import Record
+from .. import schedule
+from ..estimate import Block, Configuration, Estimate, Section, Term, estimate
+from ..layer import Op
+from ..price.assumed import Assumed
+from ..price.efficiencies import Efficiencies, Source
+from ..schedule import MICRO
 from .changes import Change, Changes, Origin
-from .efficiencies import Efficiencies, Source
-from .estimate import Block, Configuration, Estimate, Section, Term, estimate
-from .layer import Op
-from .schedule import MICRO
 
 
 class Rates(Record):

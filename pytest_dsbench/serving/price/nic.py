@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from .. import datasheet
-from ..datasheet import SheetError, amount, check_keys, string
-from ..mistake import Mistake, unknown
-from ..record import Record
+from ... import datasheet
+from ...datasheet import SheetError, amount, check_keys, string
+from ...mistake import Mistake, unknown
+from ...record import Record
 
 NICS = Path(__file__).parent / "nics"
 _KEYS = ("title", "bandwidth", "latency", "source")

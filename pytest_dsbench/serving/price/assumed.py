@@ -7,9 +7,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from ..mistake import Mistake, unknown
-from ..record import Record
-from ..units import quantity
+from ...mistake import Mistake, unknown
+from ...record import Record
+from ...units import quantity
 
 Pipeline = Literal["none", "two-stage", "three-stage"]
 

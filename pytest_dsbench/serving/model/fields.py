@@ -5,9 +5,9 @@ from collections.abc import Collection
 from difflib import get_close_matches
 from typing import Any, Literal, cast
 
-from ..datasheet import SheetError
-from ..mistake import unknown
-from ..record import Record
+from ...datasheet import SheetError
+from ...mistake import unknown
+from ...record import Record
 from .families import FAMILIES, NEUTRAL, NEUTRAL_LATENT, SHAPES, Family
 
 #: No dimension of a model comes near it; what is larger is a slip, and would overflow what is computed from it.

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Literal
 
-from ..environment import Environment
-from ..hardware import Hardware
-from ..measurement import Measurement, Planned, read_back
-from ..mistake import Mistake
-from ..operators import find
-from ..record import Record
-from ..roofline import bound
-from ..runs import Header, Run
-from ..units import show_count, show_delta, show_seconds
-from .efficiencies import Efficiencies, Point, between, shape_at
-from .layer import Op
+from ...environment import Environment
+from ...hardware import Hardware
+from ...measurement import Measurement, Planned, read_back
+from ...mistake import Mistake
+from ...operators import find
+from ...record import Record
+from ...roofline import bound
+from ...runs import Header, Run
+from ...units import show_count, show_delta, show_seconds
+from ..layer import Op
+from ..price.efficiencies import Efficiencies, Point, between, shape_at
 from .timed import Timed
 
 #: Where a change comes from: its own shape, between shapes, the operator's other shapes; nothing is known of the last.

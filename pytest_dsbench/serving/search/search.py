@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..record import Record
-from .assumed import Assumed
-from .costs import Array
-from .efficiencies import Efficiencies
-from .estimate import Configuration, at
-from .grid import Grid, Values, evaluate, lacking
+from ...record import Record
+from ..estimate import Configuration, at
+from ..grid import Grid, Values, evaluate, lacking
+from ..price.assumed import Assumed
+from ..price.costs import Array
+from ..price.efficiencies import Efficiencies
 
 
 class Floor(Record):

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..hardware import Hardware
-from ..mistake import Mistake
-from ..record import Record
-from .architecture import Moe
+from ...hardware import Hardware
+from ...mistake import Mistake
+from ...record import Record
+from ..model.architecture import Moe
 from .assumed import Assumed
 from .nic import Nic
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from ..record import Record
-from .assumed import Assumed
+from ...record import Record
+from ..estimate import Configuration, Estimate, estimate
+from ..layer import Op
+from ..price.assumed import Assumed
 from .changes import Changes
-from .estimate import Configuration, Estimate, estimate
 from .impact import Kernel, Rates, kernels, ops, rates, share_hidden, slower
-from .layer import Op
 
 
 class Best(Record):
