@@ -23,6 +23,7 @@ check: $(VENV)/installed
 # What the harness itself costs: collection, imports, time per case.
 speed: $(VENV)/installed
 	$(VENV)/bin/python benches/harness_speed.py
+	$(VENV)/bin/python benches/search_speed.py
 
 clean:
 	rm -rf $(VENV) build dist

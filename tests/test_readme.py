@@ -149,12 +149,13 @@ def test_results_reach_pytest_benchmark(tmp_path: Path, surroundings: dict[str, 
 BOUNDS = [pair for pair in commands(README) if pair[0].startswith("dsbench roofline")]
 PLANS = [pair for pair in commands(README) if "--dsbench-plan" in pair[0]]
 PROFILES = [pair for pair in commands(README) if pair[0].startswith("dsbench profile")]
+SERVED = [pair for pair in commands(README) if pair[0].startswith("dsbench serve")]
 #: Runs whose output is pasted.
 RUNS = [pair for pair in commands(README) if pair[0].startswith("pytest ") and pair[1] and pair not in PLANS]
 
 
 def test_there_is_something_pasted() -> None:
-    assert len(BOUNDS) >= 2 and PLANS and RUNS and PROFILES
+    assert len(BOUNDS) >= 2 and PLANS and RUNS and PROFILES and SERVED
 
 
 @pytest.mark.parametrize(("command", "pasted"), BOUNDS, ids=[command for command, _ in BOUNDS])
@@ -167,6 +168,11 @@ def test_pasted_bounds_are_what_is_printed(command: str, pasted: list[str], tmp_
 def test_pasted_plans_are_what_is_printed(command: str, pasted: list[str], surroundings: dict[str, str]) -> None:
     printed = shell(f"{command} -p no:cacheprovider", ROOT, surroundings).splitlines()
     assert first_foreign(pasted, printed) is None
+
+
+@pytest.mark.parametrize(("command", "pasted"), SERVED, ids=[command for command, _ in SERVED])
+def test_pasted_rates_are_what_is_printed(command: str, pasted: list[str], surroundings: dict[str, str]) -> None:
+    assert first_foreign(pasted, shell(command, ROOT, surroundings).splitlines()) is None
 
 
 @pytest.mark.parametrize(("command", "pasted"), PROFILES, ids=[command for command, _ in PROFILES])

@@ -13,7 +13,7 @@ from test_plots import check_apart, check_inside, said
 
 from pytest_dsbench.__main__ import main
 from pytest_dsbench.case import Case
-from pytest_dsbench.commands import serving_options
+from pytest_dsbench.commands import serving_grid, serving_options
 from pytest_dsbench.hardware import Hardware, named
 from pytest_dsbench.mistake import Mistake
 from pytest_dsbench.report.plots import pareto
@@ -401,7 +401,7 @@ def parsed(*arguments: str, gpu: Hardware | None = None) -> Configuration:
     serving_options.add_configuration_options(parser)
     given = parser.parse_args([*arguments])
     given.name = "impact"
-    return serving_options.configuration(given, serving_options.assumed(given), gpu)
+    return serving_grid.configuration(given, serving_options.assumed(given), gpu)
 
 
 def test_a_configuration_out_of_options() -> None:
@@ -413,11 +413,22 @@ def test_a_configuration_out_of_options() -> None:
         ((*arguments, "--gpu", "h800,h20"), "^--gpu: impact takes one configuration; expected one value, not 2$"),
         ((*arguments, "--gpu", "h800", "--mtp", "0,1"), "^--mtp: impact takes one configuration"),
         (arguments, "^--gpu: expected the name or the path of a data sheet"),
-        ((*arguments[:2], "--gpu", "h800", "--batch", "8"), "^--ep: expected how many GPUs share the 256 experts of deepseek_v3"),
-        ((*arguments[:4], "--gpu", "h800"), "^--batch: expected how many sequences each GPU serves, such as 64$"),
     ):
         with pytest.raises(Mistake, match=sentence):
             parsed(*wrong)
+
+
+def test_what_is_not_given_is_the_fewest_gpus_that_hold_the_model() -> None:
+    found = parsed(*DEEPSEEK, "--gpu", "h800", "--batch", "100")
+    assert found.split is not None and (found.batch, found.context, found.policy) == (100, 4096, "dual")
+    fewer = [ep for ep in axes.eps(found.model) if ep < found.split.ep]
+    smaller = [found.replace(split=axes.split(found.model, ep, None, defaults())) for ep in fewer]
+    assert smaller and estimate(found, defaults()).fits and not any(estimate(one, defaults()).fits for one in smaller)
+    assert parsed("--model", "qwen3_8b", "--gpu", "l20").policy == "naive", "a dense model has no network to hide"
+    shared = parsed(*DEEPSEEK, "--gpu", "h800", "--tp", "8")
+    assert shared.split is not None and shared.split.ep % 8 == 0
+    # Where nothing holds it, what is said is about the most GPUs.
+    assert not estimate(parsed(*DEEPSEEK, "--gpu", "h800", "--batch", "5000"), defaults()).fits
 
 
 def test_two_sheets_of_one_name_are_refused(dsbench: Dsbench, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from ..runs import Header, Run
 from ..trace.write import save
 from ..units import show_count
 from . import gate
-from .serving_options import add_configuration_options, assumed, configuration
+from .serving_grid import configuration, taken
+from .serving_options import add_configuration_options, assumed
 
 if TYPE_CHECKING:
     from ..gate.baseline import Baseline
@@ -61,7 +62,8 @@ def _impact(given: argparse.Namespace) -> Iterator[str]:
     gpu = header.hardware if header is not None and header.hardware.kind == "gpu" else None
     chosen = configuration(given, values, gpu)
     _check_fits(chosen, values)
-    changes, notes = _changes(given, run, header, chosen)
+    changes, said = _changes(given, run, header, chosen)
+    notes = [*_taken(given, chosen), *said]
     own = header is not None and header.hardware.name == chosen.gpu.name
     cost, todo = _both(given, chosen, values, changes, own)
     if given.csv is not None:
@@ -73,6 +75,12 @@ def _impact(given: argparse.Namespace) -> Iterator[str]:
     yield from _lines(given, chosen, values, notes, cost, todo)
     if given.csv is not None:
         yield f"written: {given.csv}"
+
+
+def _taken(given: argparse.Namespace, chosen: "Configuration") -> Iterator[str]:
+    why = {"ep": "the fewest GPUs, of 8 and more, that hold the model"}
+    for option, value in taken(given, chosen).items():
+        yield f"--{option} {value} is taken: {why.get(option, 'none was given')}"
 
 
 def _both(

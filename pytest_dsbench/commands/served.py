@@ -10,7 +10,8 @@ from ..hardware import Hardware
 from ..measurement import Measurement
 from ..mistake import Mistake, unknown
 from ..runs import Header
-from .serving_options import add_configuration_options, assumed, configuration
+from .serving_grid import configuration, taken
+from .serving_options import add_configuration_options, assumed
 
 if TYPE_CHECKING:
     from ..serving.change.impact import Impact
@@ -26,10 +27,10 @@ class _Parser(argparse.ArgumentParser):
         raise Mistake(message)
 
 
-def served(text: str, option: str, gpu: Hardware | None = None) -> "tuple[Configuration, Assumed]":
+def served(text: str, option: str, gpu: Hardware | None = None) -> "tuple[str, Configuration, Assumed]":
     """The configuration of MODEL[,key=value...], the keys being the options of `dsbench impact`; on `gpu` where none is named.
 
-    Raises Mistake, which begins with `option`.
+    With it its text, in which nothing is left to guess. Raises Mistake, which begins with `option`.
     """
     from ..serving.estimate import estimate
     from ..serving.search import axes
@@ -43,7 +44,7 @@ def served(text: str, option: str, gpu: Hardware | None = None) -> "tuple[Config
         raise Mistake(f"{option}={text}: {error}") from None
     if refusal is not None:
         raise Mistake(f"{option}={text}: {refusal}")
-    return found, values
+    return ",".join([text, *(f"{key}={value}" for key, value in taken(given, found).items())]), found, values
 
 
 def _given(text: str) -> argparse.Namespace:
@@ -77,5 +78,5 @@ def impacts(
     here = header.hardware
     changes = Changes(of_verdicts(judged.verdicts, warm=warm(measurements), confirmed=True))
     for text in texts:
-        found, values = served(text, option, here if here.kind == "gpu" else None)
-        yield text, impact(found, values, changes, own=here.name == found.gpu.name)
+        whole, found, values = served(text, option, here if here.kind == "gpu" else None)
+        yield whole, impact(found, values, changes, own=here.name == found.gpu.name)

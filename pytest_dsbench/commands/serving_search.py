@@ -15,7 +15,7 @@ from ..report.plots.write import checked
 from ..report.serving.deployments import deployment_lines
 from ..report.serving.search import search_lines
 from ..trace.write import save
-from . import serving_options
+from . import serving_grid, serving_options
 
 if TYPE_CHECKING:
     from ..serving.estimate import Estimate
@@ -57,7 +57,7 @@ def corrected(given: argparse.Namespace) -> Iterator[str]:
     _check_paths(given)
     if given.top is not None and given.top < 1:
         raise Mistake(f"--top {given.top}: expected at least 1")
-    floor, grid = _floor(given), serving_options.grid(given, assumed)
+    floor, grid = _floor(given), serving_grid.grid(given, assumed)
     known, complaints = serving_options.efficiencies(given.run, grid.gpus) if given.run else (None, [])
     for complaint in complaints:
         print(f"dsbench: {complaint}", file=sys.stderr)
@@ -65,7 +65,7 @@ def corrected(given: argparse.Namespace) -> Iterator[str]:
     # Before the text, whose reader, such as `head`, may have seen enough of it.
     written = list(_written(given, found, best, assumed))
     if not given.explain or grid.size > 1:
-        yield from serving_options.notes(given, grid)
+        yield from serving_grid.notes(given, grid)
         yield from search_lines(found, given.top or 20, best, assumed, bool(given.run))
     if given.explain and best is not None:
         from ..report.serving.explain import explain_lines

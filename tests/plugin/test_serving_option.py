@@ -72,7 +72,6 @@ def test_who_did_not_ask_is_told_where_to(gated: Gated) -> None:
             ["qwen3_8c,gpu=h200,batch=8", "--dsbench-compare"],
             "=qwen3_8c,gpu=h200,batch=8: unknown model 'qwen3_8c'; did you mean",
         ),
-        (["qwen3_8b,gpu=h200", "--dsbench-compare"], "=qwen3_8b,gpu=h200: --batch: expected how many sequences each GPU serves"),
         (["qwen3_8b,batch=8", "--dsbench-compare"], "=qwen3_8b,batch=8: --gpu: expected the name or the path of a data sheet"),
         ([SERVED], " tells what it costs that --dsbench-compare finds; give that too"),
     ],
