@@ -13,7 +13,7 @@ from pytest_dsbench.serving.model import architecture
 from pytest_dsbench.serving.price.assumed import defaults
 from pytest_dsbench.units import show_number
 
-SERVED = "qwen3_8b,gpu=h200,batch=32,policy=naive"
+SERVED = "qwen3_8b,gpu=h200,batch=32,policy=naive,context=4096"
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_lines_of_the_ini_file_wait_for_a_night_that_is_compared(gated: Gated) -
     gated.baseline().project.file("pytest.ini", f"[pytest]\ndsbench_serving =\n  {SERVED}\n  qwen3_8b,gpu=h20,batch=8\n")
     assert "serving" not in gated.run().text
     lines = [line for line in gated.compare().lines if line.startswith("serving ")]
-    assert lines[0] == expected()[0] and lines[1].startswith("serving qwen3_8b,gpu=h20,batch=8: ")
+    assert lines[0] == expected()[0] and lines[1].startswith("serving qwen3_8b,gpu=h20,batch=8,context=4096: ")
 
 
 def test_who_did_not_ask_is_told_where_to(gated: Gated) -> None:
