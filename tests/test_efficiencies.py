@@ -14,13 +14,15 @@ from pytest_dsbench.operator import Operator
 from pytest_dsbench.operators import find
 from pytest_dsbench.runs import Run
 from pytest_dsbench.serving import grid as grids
-from pytest_dsbench.serving.estimate import Configuration, Term, estimate
+from pytest_dsbench.serving.configuration import Configuration
+from pytest_dsbench.serving.estimate import estimate
 from pytest_dsbench.serving.model.architecture import named as model_named
 from pytest_dsbench.serving.precision import named as precision_named
 from pytest_dsbench.serving.price.assumed import defaults
 from pytest_dsbench.serving.price.efficiencies import Efficiencies
 from pytest_dsbench.serving.price.nic import named as nic_named
 from pytest_dsbench.serving.search import axes
+from pytest_dsbench.serving.sections import Term
 
 H200, H800 = gpu_named("h200"), gpu_named("h800")
 CPU = Hardware(name="cpu", title="a CPU", kind="cpu", peak={"fp32": 1e11, "bf16": 2e11}, bandwidth=5e10, source="measured")

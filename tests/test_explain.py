@@ -15,7 +15,8 @@ from pytest_dsbench.operators import find
 from pytest_dsbench.report.serving.explain import explain_lines
 from pytest_dsbench.report.serving.period import period
 from pytest_dsbench.runs import Run
-from pytest_dsbench.serving.estimate import Configuration, Estimate, Section, Term, estimate
+from pytest_dsbench.serving.configuration import Configuration
+from pytest_dsbench.serving.estimate import Estimate, estimate
 from pytest_dsbench.serving.grounds import grounds, partial, pricing, softmax
 from pytest_dsbench.serving.model.architecture import named as model_named
 from pytest_dsbench.serving.precision import named as precision_named
@@ -23,6 +24,7 @@ from pytest_dsbench.serving.price.assumed import Assumed, defaults
 from pytest_dsbench.serving.price.efficiencies import Efficiencies
 from pytest_dsbench.serving.price.nic import named as nic_named
 from pytest_dsbench.serving.search import axes
+from pytest_dsbench.serving.sections import Section, Term
 from pytest_dsbench.units import quantity
 
 

@@ -25,7 +25,8 @@ from pytest_dsbench.serving.change.changes import Changes
 from pytest_dsbench.serving.change.impact import Cost, Impact, impact
 from pytest_dsbench.serving.change.timed import Timed, held, of_run, of_verdicts
 from pytest_dsbench.serving.change.todo import Gain, Todo, todo
-from pytest_dsbench.serving.estimate import Configuration, Estimate, estimate
+from pytest_dsbench.serving.configuration import Configuration
+from pytest_dsbench.serving.estimate import Estimate, estimate
 from pytest_dsbench.serving.layer import Split
 from pytest_dsbench.serving.model import architecture
 from pytest_dsbench.serving.price import nic

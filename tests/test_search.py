@@ -12,7 +12,8 @@ import pytest
 
 from pytest_dsbench.hardware import Hardware
 from pytest_dsbench.hardware import named as gpu_named
-from pytest_dsbench.serving.estimate import Configuration, Estimate, at, estimate
+from pytest_dsbench.serving.configuration import Configuration, at
+from pytest_dsbench.serving.estimate import Estimate, estimate
 from pytest_dsbench.serving.grid import Grid, lacking
 from pytest_dsbench.serving.model.architecture import named as model_named
 from pytest_dsbench.serving.precision import named as precision_named

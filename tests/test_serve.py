@@ -17,7 +17,8 @@ from pytest_dsbench.commands import serving_grid, serving_options
 from pytest_dsbench.hardware import Hardware, named
 from pytest_dsbench.mistake import Mistake
 from pytest_dsbench.report.plots import pareto
-from pytest_dsbench.serving.estimate import Configuration, estimate
+from pytest_dsbench.serving.configuration import Configuration
+from pytest_dsbench.serving.estimate import estimate
 from pytest_dsbench.serving.grid import Grid
 from pytest_dsbench.serving.model.architecture import named as model_named
 from pytest_dsbench.serving.precision import named as precision_named

@@ -18,7 +18,8 @@ from pytest_dsbench.measurement import read_back
 from pytest_dsbench.mistake import Mistake
 from pytest_dsbench.serving import capacity
 from pytest_dsbench.serving import grid as grids
-from pytest_dsbench.serving.estimate import Configuration, Estimate, Section, estimate
+from pytest_dsbench.serving.configuration import Configuration
+from pytest_dsbench.serving.estimate import Estimate, estimate
 from pytest_dsbench.serving.layer import (
     Op,
     Pass,
@@ -41,6 +42,7 @@ from pytest_dsbench.serving.price.assumed import Assumed, defaults
 from pytest_dsbench.serving.price.nic import Nic
 from pytest_dsbench.serving.price.nic import named as nic_named
 from pytest_dsbench.serving.search import axes
+from pytest_dsbench.serving.sections import Section
 
 H800, H200, CX7 = gpu_named("h800"), gpu_named("h200"), nic_named("cx7")
 DEEPSEEK, QWEN, MOE = model_named("deepseek_v3"), model_named("qwen3_8b"), model_named("qwen3_30b_a3b")

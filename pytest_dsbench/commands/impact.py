@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..serving.change.changes import Changes
     from ..serving.change.impact import Impact
     from ..serving.change.todo import Todo
-    from ..serving.estimate import Configuration
+    from ..serving.configuration import Configuration
     from ..serving.price.assumed import Assumed
 
 

@@ -15,7 +15,7 @@ from .serving_options import add_configuration_options, assumed
 
 if TYPE_CHECKING:
     from ..serving.change.impact import Impact
-    from ..serving.estimate import Configuration
+    from ..serving.configuration import Configuration
     from ..serving.price.assumed import Assumed
 
 _EXAMPLE = "deepseek_v3,gpu=h800,ep=144,batch=88,context=4989"

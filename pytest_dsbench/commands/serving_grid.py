@@ -10,7 +10,7 @@ from ..mistake import Mistake, unknown
 from .serving_options import model
 
 if TYPE_CHECKING:
-    from ..serving.estimate import Configuration
+    from ..serving.configuration import Configuration
     from ..serving.grid import Grid
     from ..serving.model.architecture import Architecture
     from ..serving.precision import Precision
@@ -67,7 +67,8 @@ def configuration(given: argparse.Namespace, assumed: "Assumed", gpu: Hardware |
 
     Where no EP is given it is the fewest GPUs, of 8 and more, that hold the model.
     """
-    from ..serving.estimate import at, estimate
+    from ..serving.configuration import at
+    from ..serving.estimate import estimate
     from ..serving.search import axes
 
     made = grid(given, assumed, many=False, gpu=gpu)

@@ -80,7 +80,8 @@ def _search(
     given: argparse.Namespace, grid: "Grid", assumed: "Assumed", known: "Efficiencies | None", floor: "Floor | None"
 ) -> "tuple[Found, Estimate | None]":
     """What was found, and the best of it in full; of one configuration that one, fast enough or not."""
-    from ..serving.estimate import at, estimate
+    from ..serving.configuration import at
+    from ..serving.estimate import estimate
     from ..serving.search import axes, search
 
     if grid.size == 1:

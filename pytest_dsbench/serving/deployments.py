@@ -7,7 +7,8 @@ from pathlib import Path
 from .. import tables
 from ..hardware import named as gpu_named
 from ..record import Record
-from .estimate import Configuration, estimate
+from .configuration import Configuration
+from .estimate import estimate
 from .grid import Grid, evaluate
 from .model.architecture import named as model_named
 from .precision import named as precision_named

@@ -8,10 +8,11 @@ from math import isclose
 
 from ..hardware import Hardware
 from ..record import Record
-from .estimate import Estimate, Section, Term
+from .estimate import Estimate
 from .price.assumed import Assumed
 from .price.costs import rate
 from .schedule import MICRO
+from .sections import Section, Term
 
 
 class Ground(Record):

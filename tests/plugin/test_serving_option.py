@@ -8,7 +8,8 @@ from project import Project
 
 from pytest_dsbench.hardware import named
 from pytest_dsbench.serving import precision
-from pytest_dsbench.serving.estimate import Configuration, estimate
+from pytest_dsbench.serving.configuration import Configuration
+from pytest_dsbench.serving.estimate import estimate
 from pytest_dsbench.serving.model import architecture
 from pytest_dsbench.serving.price.assumed import defaults
 from pytest_dsbench.units import show_number

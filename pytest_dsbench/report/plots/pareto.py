@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...units import show_number
+from ...units import show_count, show_number
 from ..serving.search import floor_words, headline
 from .paper import Page, key, page
 from .scale import log_axis, span
@@ -36,7 +36,9 @@ def fronts(found: "Found", assumed: "Assumed", runs: Sequence[Path] = ()) -> Any
     """The figure."""
     rows = _lines(found)
     title, _, _ = headline(found).partition(", by the corrected model")
-    tried = f"{found.grid.size:,} configurations tried; no point of a line is beaten in both rates by another of its GPU"
+    tried = (
+        f"{show_count(found.grid.size, 'configuration')} tried; no point of a line is beaten in both rates by another of its GPU"
+    )
     paper = page(
         title, tried, _notes(found, assumed, runs), "computed by dsbench serve, not measured; the corrected model", _BODY
     )

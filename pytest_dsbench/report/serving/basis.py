@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, get_args
 
 from ...units import show_bytes, show_number, show_seconds, show_share
 from ..table import table
+from . import words
 
 if TYPE_CHECKING:
     from ...serving.estimate import Estimate
@@ -68,11 +69,5 @@ def assumptions_lines(found: "Estimate", assumed: "Assumed") -> Iterator[str]:
     for one in grounds(found, assumed):
         share = "" if one.seconds is None else "hidden" if not one.seconds else show_share(one.seconds / found.step)
         changed = "changed" if one.name in assumed.changed else ""
-        rows.append([f"  {one.name}", _shown(one.name, one.value), share, changed])
+        rows.append([f"  {one.name}", words.assumption(one.name, one.value), share, changed])
     yield from table(["assumed here; --assume NAME=VALUE changes it", "value", "of the step", ""], rows, last_left=True)
-
-
-def _shown(name: str, value: float | str) -> str:
-    if isinstance(value, str):
-        return value
-    return show_seconds(value) if name.startswith("time.") or name.endswith("_latency") else f"{value:g}"

@@ -9,7 +9,8 @@ from ...units import show_delta, show_number
 from ..table import markdown, table
 
 if TYPE_CHECKING:
-    from ...serving.change.impact import Cost, Kernel
+    from ...serving.change.impact import Cost
+    from ...serving.change.kernels import Kernel
 
 
 def laid_out(head: Sequence[str], rows: Iterable[Sequence[str]], style: str, left: int) -> list[str]:

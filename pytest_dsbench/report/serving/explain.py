@@ -11,9 +11,10 @@ from .basis import assumptions_lines, memory_lines, rates_lines, sources_lines
 from .kernels import HEAD, cells, remark, stage
 
 if TYPE_CHECKING:
-    from ...serving.estimate import Estimate, Section, Term
+    from ...serving.estimate import Estimate
     from ...serving.price.assumed import Assumed
     from ...serving.schedule import Policy, Window
+    from ...serving.sections import Section, Term
 
 #: A row of the table of all kernels, or a line between its rows.
 _Item = str | list[str]

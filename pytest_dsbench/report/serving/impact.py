@@ -8,8 +8,9 @@ from .differences import cost, csv_of, delta, laid_out, names, percent, signed
 from .words import layout, load, part, title
 
 if TYPE_CHECKING:
-    from ...serving.change.impact import Cost, Impact, Rates
-    from ...serving.estimate import Configuration
+    from ...serving.change.impact import Cost, Impact
+    from ...serving.change.kernels import Rates
+    from ...serving.configuration import Configuration
 
 _RATES = ("", "tokens/s per GPU", "per user", "step")
 _HEAD = (

@@ -9,8 +9,8 @@ from ...units import show_bytes, show_count, show_flop, show_seconds, show_share
 
 if TYPE_CHECKING:
     from ...hardware import Hardware
-    from ...serving.estimate import Term
     from ...serving.price.assumed import Assumed
+    from ...serving.sections import Term
 
 HEAD = ["", "bytes", "FLOP", "T_SOL", "bound by", "efficiency", "overhead", "time", ""]
 #: Columns of a line.

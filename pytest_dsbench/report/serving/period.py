@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from ...record import Record
 
 if TYPE_CHECKING:
-    from ...serving.estimate import Estimate, Section
+    from ...serving.estimate import Estimate
     from ...serving.schedule import Span
+    from ...serving.sections import Section
 
 #: A gap or a window shorter than this share of the layer is rounding.
 _ROUNDING = 1e-9

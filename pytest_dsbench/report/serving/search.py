@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, get_args
 
 from ...units import show_bytes, show_count, show_seconds, show_share
 from ..table import table
+from . import words
 
 if TYPE_CHECKING:
     from ...serving.estimate import Estimate
@@ -149,14 +150,12 @@ def rests_on(best: "Estimate", assumed: "Assumed", runs: bool) -> Iterator[str]:
     yield f"assumed: the efficiency of {count}; shares of the step: {_some(shares, _NAMED)}"
 
 
-def _some(words: Sequence[str], most: int) -> str:
-    return f"{', '.join(words[:most])}{f', and {len(words) - most} more' if len(words) > most else ''}"
+def _some(some: Sequence[str], most: int) -> str:
+    return f"{', '.join(some[:most])}{f', and {len(some) - most} more' if len(some) > most else ''}"
 
 
 def _priced(name: str, value: float | str, share: float) -> str:
-    time = name.startswith("time.") or name.endswith("_latency")
-    shown = value if isinstance(value, str) else show_seconds(value) if time else f"{value:g}"
-    return f"{name} = {shown} ({show_share(share)})"
+    return f"{name} = {words.assumption(name, value)} ({show_share(share)})"
 
 
 def _remarks(grid: "Grid", assumed: "Assumed") -> Iterator[str]:

@@ -7,7 +7,7 @@ from ...units import show_number, show_seconds, show_share
 from .differences import csv_of, laid_out, names, percent, signed
 
 if TYPE_CHECKING:
-    from ...serving.change.impact import Rates
+    from ...serving.change.kernels import Rates
     from ...serving.change.todo import Gain, Todo
 
 _TODO = ("kernel", "shape", "T", "T_SOL", "share", "at T_SOL: tokens/s per GPU", "per user", "best provider", "T is")

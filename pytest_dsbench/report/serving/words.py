@@ -3,10 +3,11 @@
 from math import ceil
 from typing import TYPE_CHECKING
 
-from ...units import show_count
+from ...units import show_count, show_seconds
 
 if TYPE_CHECKING:
-    from ...serving.estimate import Configuration, Section
+    from ...serving.configuration import Configuration
+    from ...serving.sections import Section
 
 #: Micro-batches by their number.
 MICRO = ("A", "B")
@@ -55,3 +56,10 @@ def part(name: str) -> str:
 def whose(name: str, micro: int, policy: str) -> str:
     """A part with the micro-batch that it works on, where there are two."""
     return f"{part(name)} {MICRO[micro]}" if policy == "dual" else part(name)
+
+
+def assumption(name: str, value: float | str) -> str:
+    """The value of an assumption: a time, a number or a word."""
+    if isinstance(value, str):
+        return value
+    return show_seconds(value) if name.startswith("time.") or name.endswith("_latency") else f"{value:g}"

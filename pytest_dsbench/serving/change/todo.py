@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Literal
 
 from ...record import Record
-from ..estimate import Configuration, Estimate, estimate
+from ..configuration import Configuration
+from ..estimate import Estimate, estimate
 from ..layer import Op
 from ..price.assumed import Assumed
 from .changes import Changes
-from .impact import Kernel, Rates, kernels, ops, rates, share_hidden, slower
+from .kernels import Kernel, Rates, kernels, ops, rates, share_hidden, slower
 
 
 class Best(Record):

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from ...mistake import Mistake
 from ...units import show_bytes
 from ..capacity import Need
-from ..estimate import Configuration, Estimate, estimate
+from ..configuration import Configuration
+from ..estimate import Estimate, estimate
 from ..grid import lacking
 from ..layer import Split, obstacle
 from ..model.architecture import Architecture, Mla

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...record import Record
-from ..estimate import Configuration, at
+from ..configuration import Configuration, at
 from ..grid import Grid, Values, evaluate, lacking
 from ..price.assumed import Assumed
 from ..price.costs import Array
