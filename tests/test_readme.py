@@ -143,7 +143,10 @@ def test_results_reach_pytest_benchmark(tmp_path: Path, surroundings: dict[str, 
     write(files(section("A bench by hand")), tmp_path)
     printed = [shell(command, tmp_path, surroundings) for command, _ in commands(section("Results"))]
     assert (tmp_path / "run.json").stat().st_size
-    assert len(re.findall(r"^bench_add_bias\[64\] \(000[12]_", printed[-1], re.MULTILINE)) == 2
+    rows = re.findall(r"^bench_add_bias\[64\] \(000[12]_", printed[-1], re.MULTILINE)
+    if len(rows) < 2 and any("noisy_host" in text for text in printed):
+        pytest.skip("other processes kept this machine too busy to time anything: noisy_host")
+    assert len(rows) == 2
 
 
 BOUNDS = [pair for pair in commands(README) if pair[0].startswith("dsbench roofline")]

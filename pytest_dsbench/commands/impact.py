@@ -78,7 +78,7 @@ def _impact(given: argparse.Namespace) -> Iterator[str]:
 
 
 def _taken(given: argparse.Namespace, chosen: "Configuration") -> Iterator[str]:
-    why = {"ep": "the fewest GPUs, of 8 and more, that hold the model"}
+    why = {"ep": "the fewest GPUs that hold the model"}
     for option, value in taken(given, chosen).items():
         yield f"--{option} {value} is taken: {why.get(option, 'none was given')}"
 

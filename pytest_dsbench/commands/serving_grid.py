@@ -29,7 +29,7 @@ N = TypeVar("N", bound=_Named)
 GPUS = "h800,h20,a100,l20,l40s,h100_sxm,h200,gb200"
 #: Where a search is given none; `impact` has one of each.
 _MANY = {"gpu": GPUS, "policy": "naive,dual", "batch": {True: "8:512:8", False: "1:32"}}
-_ONE = {"batch": {True: "64", False: "4"}}
+_ONE = {"policy": "dual", "batch": {True: "64", False: "4"}}
 #: Configurations at most, and batches among them: more take minutes and the memory of a machine.
 _MOST = 10_000_000
 _MOST_BATCHES = 4096
@@ -52,7 +52,7 @@ def grid(given: argparse.Namespace, assumed: "Assumed", many: bool = True, gpu: 
         splits=tuple(axes.split(shape, ep, given.redundant, assumed) for ep in eps),
         tps=_numbers(given, "tp", "1", 1),
         precisions=_precisions(given, shape),
-        policies=_policies(given, words.get("policy") or ("dual" if shape.moe is not None else "naive")),
+        policies=_policies(given, words["policy"]),
         mtps=_numbers(given, "mtp", "0", 0),
         batches=_numbers(given, "batch", words["batch"][decode], 1),
         context=4096 if given.context is None else given.context,
@@ -65,7 +65,7 @@ def grid(given: argparse.Namespace, assumed: "Assumed", many: bool = True, gpu: 
 def configuration(given: argparse.Namespace, assumed: "Assumed", gpu: Hardware | None = None) -> "Configuration":
     """The one configuration that was asked for, checked but for its memory. Raises Mistake where an axis has several values.
 
-    Where no EP is given it is the fewest GPUs, of 8 and more, that hold the model.
+    Where no EP is given it is the fewest GPUs that hold the model; where experts need no network, the schedule is naive.
     """
     from ..serving.configuration import at
     from ..serving.estimate import estimate
@@ -75,13 +75,19 @@ def configuration(given: argparse.Namespace, assumed: "Assumed", gpu: Hardware |
     for option, values in made.axes.items():
         if len(values) > 1 and not (option == "ep" and given.ep is None):
             raise Mistake(f"--{option}: {given.name} takes one configuration; expected one value, not {len(values)}")
-    choices = [at(made, number) for number in range(made.size)]
+    choices = [_scheduled(given, at(made, number)) for number in range(made.size)]
     possible = [one for one in choices if one.split is None or one.split.ep % one.tp == 0] or choices
     for found in possible:
         axes.check(found)
         if estimate(found, assumed).fits:
             break
     return found
+
+
+def _scheduled(given: argparse.Namespace, found: "Configuration") -> "Configuration":
+    """Without a network there is nothing to hide behind a second micro-batch."""
+    alone = found.split is None or found.split.ep == 1
+    return found.replace(policy="naive") if given.policy is None and alone else found
 
 
 def taken(given: argparse.Namespace, found: "Configuration") -> dict[str, int]:

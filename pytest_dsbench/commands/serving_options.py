@@ -24,7 +24,7 @@ def add_configuration_options(parser: argparse.ArgumentParser, many: bool = Fals
         (
             "ep",
             numbers,
-            f"GPUs that share the experts (default: {'8 and all larger that divide them' if many else 'as few as hold them'})",
+            f"GPUs that share the experts (default: {'all numbers that divide them' if many else 'as few as hold them'})",
         ),
         ("tp", numbers, "GPUs that share the heads of a sequence (default: 1)"),
         (
@@ -33,7 +33,7 @@ def add_configuration_options(parser: argparse.ArgumentParser, many: bool = Fals
             "of the weights: bf16, fp8, fp8_experts, fp4, fp4_experts (default: as published, bf16 or fp8)",
         ),
         ("cache", words, "of the cache: bf16, fp8 (default: bf16)"),
-        ("policy", words, f"naive, or dual for two micro-batches (default: {'both' if many else 'dual with experts'})"),
+        ("policy", words, f"naive, or dual for two micro-batches (default: {'both' if many else 'dual, of one GPU naive'})"),
         ("mtp", numbers, "tokens that are guessed ahead in a step (default: 0)"),
         (
             "batch",

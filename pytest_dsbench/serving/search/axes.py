@@ -46,10 +46,10 @@ def split(model: Architecture, ep: int | None, redundant: int | None, assumed: A
 
 
 def eps(model: Architecture, redundant: int | None = None) -> tuple[int, ...]:
-    """Numbers of GPUs that share the experts without a remainder, as a search tries them: 8 and more, 1 of a dense model."""
+    """Numbers of GPUs that share the experts without a remainder, as a search tries them; 1 of a dense model."""
     if model.moe is None:
         return (1,)
-    return tuple(ep for ep in _divisors(model.moe.experts, _choices(model.moe.experts, redundant)) if ep >= 8)
+    return tuple(_divisors(model.moe.experts, _choices(model.moe.experts, redundant)))
 
 
 def _choices(experts: int, redundant: int | None) -> tuple[int, ...]:
