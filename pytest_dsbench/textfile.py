@@ -1,5 +1,8 @@
-"""The text of a file that a user wrote."""
+"""Texts: that of a file that a user wrote, and that of a CSV that we write."""
 
+import csv
+import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .mistake import Mistake
@@ -21,3 +24,12 @@ def text_of(path: Path) -> str:
         line = raw[:end].count(b"\n") + 1
         raise Mistake(f"{path}:{line}: not UTF-8 text; save the file as UTF-8")
     return text
+
+
+def csv_of(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """CSV with a line of names; a number has all its digits."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return out.getvalue()

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Above this no number of GPUs, nor of tokens, means anything.
-_MOST = 1_000_000
 #: Options that one variant has alone; every variant has all others.
 _OWN: dict[str, frozenset[str]] = {"corrected": serving_search.OWN, "published": frozenset({"moe_discount"})}
 
@@ -70,15 +68,9 @@ def _chosen(option: str, what: str, text: str | None, known: Mapping[str, T]) ->
 
 def _numbers(option: str, text: str | None, default: tuple[int, ...], least: int) -> tuple[int, ...]:
     """The whole numbers of a list, the smallest first."""
-    if text is None:
-        return default
-    words = [word.strip() for word in text.split(",")]
-    whole = all(word.isascii() and word.isdecimal() and len(word) <= len(str(_MOST)) for word in words)
-    found = sorted(set(map(int, words))) if whole else []
-    if not found or found[0] < least or found[-1] > _MOST:
-        known = ",".join(map(str, default))
-        raise Mistake(f"{option} {text!r}: expected whole numbers from {least} to {_MOST}, such as {known}")
-    return tuple(found)
+    from ..serving.search import axes
+
+    return default if text is None else tuple(sorted(axes.whole(text, option, least)))
 
 
 # -- the published variant ----------------------------------------------------------------------------------------------------

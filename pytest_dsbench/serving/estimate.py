@@ -3,7 +3,7 @@
 The same kernels, prices and schedule as `grid.evaluate`, whose numbers it explains.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from math import ceil
 
 from ..record import Record
@@ -49,15 +49,19 @@ class Estimate(Record):
         """Whether weights, cache and activations fit."""
         return self.usable is None or self.need.total <= self.usable
 
+    def repeats(self, section: Section) -> int:
+        """How often a step runs what one micro-batch runs in a section."""
+        return section.count * MICRO[self.configuration.policy]
+
+    def exposed(self) -> Iterator[tuple[Term, float]]:
+        """Every term with its seconds of the step: 0 of what is hidden."""
+        for section in self.sections:
+            for term in section.terms:
+                yield term, self.repeats(section) * term.seconds if term.part in section.exposed else 0.0
+
     def share(self, *sources: Source) -> float:
         """The share of the step's time that rests on efficiencies of these sources; hidden terms have none of it."""
-        found = 0.0
-        for section in self.sections:
-            micro = section.count * MICRO[self.configuration.policy]
-            found += sum(
-                micro * term.seconds for term in section.terms if term.part in section.exposed and term.source in sources
-            )
-        return found / self.step
+        return sum(seconds for term, seconds in self.exposed() if term.source in sources) / self.step
 
 
 def estimate(

@@ -11,8 +11,7 @@ from ..record import Record
 from .estimate import Estimate
 from .price.assumed import Assumed
 from .price.costs import rate
-from .schedule import MICRO
-from .sections import Section, Term
+from .sections import Term
 
 
 class Ground(Record):
@@ -23,18 +22,6 @@ class Ground(Record):
     value: float | str
     #: of the step, what it prices; None of what enters sizes and rates
     seconds: float | None
-
-
-def repeats(found: Estimate, section: Section) -> int:
-    """How often a step runs what one micro-batch runs in a section."""
-    return section.count * MICRO[found.configuration.policy]
-
-
-def exposed(found: Estimate) -> Iterator[tuple[Term, float]]:
-    """Every term with its seconds of the step: 0 of what is hidden."""
-    for section in found.sections:
-        for term in section.terms:
-            yield term, repeats(found, section) * term.seconds if term.part in section.exposed else 0.0
 
 
 def pricing(term: Term, gpu: Hardware, assumed: Assumed) -> str | None:
@@ -71,7 +58,7 @@ def grounds(found: Estimate, assumed: Assumed) -> tuple[Ground, ...]:
 def _priced(found: Estimate, assumed: Assumed) -> Iterator[tuple[str, float]]:
     sums: dict[str, float] = {"time.step": found.host}
     gpu, nic = found.configuration.gpu, found.configuration.nic
-    for term, seconds in exposed(found):
+    for term, seconds in found.exposed():
         share = term.overhead / term.seconds if term.seconds else 0.0
         name = pricing(term, gpu, assumed)
         if name is not None:

@@ -1,7 +1,5 @@
-"""What texts about changes and gains share: differences of rates, names of kernels, tables in two styles, CSV."""
+"""What texts about changes and gains share: differences of rates, names of kernels, tables in two styles."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -47,12 +45,3 @@ def cost(one: "Cost") -> str:
         return signed(one.rates.per_gpu)
     low, high = sorted((one.low, one.high))
     return f"{signed(one.rates.per_gpu)} ({signed(low)} ... {signed(high)})"
-
-
-def csv_of(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """CSV with a line of names."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return out.getvalue()

@@ -129,12 +129,10 @@ def _names(one: "Section", policy: "Policy") -> dict[str, str]:
 
 def _part(name: str, shown: str, one: "Section", found: "Estimate", assumed: "Assumed", seen: _Shown) -> Iterator[_Item]:
     """`shown`: what it is called here, indented."""
-    from ...serving.grounds import repeats
-
     terms = tuple(term for term in one.terms if term.part == name)
     seconds = sum(term.seconds for term in terms)
     if name in one.exposed:
-        said = f"{show_share(repeats(found, one) * seconds / found.step)} of the step"
+        said = f"{show_share(found.repeats(one) * seconds / found.step)} of the step"
     else:
         said = f"hidden behind {_front(one, name, found)}: costs nothing"
     where = seen.setdefault(terms, words.section(one))

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ...textfile import csv_of
 from ...units import show_number, show_seconds, show_share
-from .differences import cost, csv_of, delta, laid_out, names, percent, signed
+from .differences import cost, delta, laid_out, names, percent, signed
 from .words import layout, load, part, title
 
 if TYPE_CHECKING:

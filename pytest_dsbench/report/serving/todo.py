@@ -3,20 +3,21 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ...textfile import csv_of
 from ...units import show_number, show_seconds, show_share
-from .differences import csv_of, laid_out, names, percent, signed
+from .differences import laid_out, names, percent, signed
 
 if TYPE_CHECKING:
     from ...serving.change.kernels import Rates
     from ...serving.change.todo import Gain, Todo
 
-_TODO = ("kernel", "shape", "T", "T_SOL", "share", "at T_SOL: tokens/s per GPU", "per user", "best provider", "T is")
+_HEAD = ("kernel", "shape", "T", "T_SOL", "share", "at T_SOL: tokens/s per GPU", "per user", "best provider", "T is")
 _OTHERS = {
     "rdma": "messages between nodes at the line rate of the NIC, without latency",
     "nvlink": "messages between GPUs of a node at the rate of the link, without latency",
     "launches": "launches that take no time, of all kernels whose time is assumed",
 }
-_TODO_COLUMNS = (
+_COLUMNS = (
     "kernel",
     "shape",
     "time_s",
@@ -41,7 +42,7 @@ def todo_lines(found: "Todo", style: str = "text") -> Iterator[str]:
     yield "to do: what each kernel alone is worth at the same batch, the most first"
     yield ""
     worth = [one for one in found.gains if one.most > 5e-4]
-    yield from laid_out(_TODO, [_todo_row(one, now) for one in worth], style, 2)
+    yield from laid_out(_HEAD, [_row(one, now) for one in worth], style, 2)
     yield ""
     for other in found.others:
         share = percent(other.rates.per_gpu / now.per_gpu)
@@ -53,7 +54,7 @@ def todo_lines(found: "Todo", style: str = "text") -> Iterator[str]:
     yield rests if found.measured else "every time of the step is assumed"
 
 
-def _todo_row(one: "Gain", now: "Rates") -> list[str]:
+def _row(one: "Gain", now: "Rates") -> list[str]:
     kernel, best = one.kernel, one.best
     hidden = f", {show_share(one.hidden)} hidden" if one.hidden else ""
     other = "-"
@@ -74,10 +75,10 @@ def _todo_row(one: "Gain", now: "Rates") -> list[str]:
 
 def todo_csv(found: "Todo") -> str:
     """Every kernel, what it is worth in tokens/s with all digits."""
-    return csv_of(_TODO_COLUMNS, (_todo_cells(one) for one in found.gains))
+    return csv_of(_COLUMNS, (_cells(one) for one in found.gains))
 
 
-def _todo_cells(one: "Gain") -> list[object]:
+def _cells(one: "Gain") -> list[object]:
     kernel, best = one.kernel, one.best
     other: list[object] = ["", "", "", ""]
     if best is not None:

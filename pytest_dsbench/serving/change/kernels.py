@@ -9,7 +9,6 @@ from .. import schedule
 from ..estimate import Estimate
 from ..layer import Op
 from ..price.efficiencies import Source
-from ..schedule import MICRO
 from ..sections import Section, Term
 
 
@@ -63,14 +62,13 @@ def kernels(found: Estimate) -> dict[Operator, Kernel]:
         for term in section.terms:
             if term.op is not None:
                 groups.setdefault(term.op.operator, []).append((section, term))
-    policy = found.configuration.policy
-    return {operator: _kernel(operator, group, policy) for operator, group in groups.items()}
+    return {operator: _kernel(operator, group, found) for operator, group in groups.items()}
 
 
-def _kernel(operator: Operator, group: list[tuple[Section, Term]], policy: schedule.Policy) -> Kernel:
+def _kernel(operator: Operator, group: list[tuple[Section, Term]], found: Estimate) -> Kernel:
     first = group[0][1]
-    times = [(section.count * MICRO[policy] * term.seconds, term.part in section.exposed) for section, term in group]
-    beside = [name for section, term in group for name in carried(section, term, policy)]
+    times = [(found.repeats(section) * term.seconds, term.part in section.exposed) for section, term in group]
+    beside = [name for section, term in group for name in carried(section, term, found.configuration.policy)]
     return Kernel(
         names=tuple(dict.fromkeys(term.name for _, term in group)),
         operator=operator,

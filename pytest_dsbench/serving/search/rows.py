@@ -1,8 +1,8 @@
 """What a search found as CSV: the ranked configurations, then those that are on a Pareto front alone."""
 
-import csv
-import io
+from collections.abc import Iterator
 
+from ...textfile import csv_of
 from .search import Found, Row
 
 #: Columns of the CSV. rank: from 1; empty of a row that is on a front alone. front: "all" on the front of all GPUs, "gpu" on that
@@ -15,16 +15,16 @@ COLUMNS = (
 
 def as_csv(found: Found) -> str:
     """All of it; a number has all its digits."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    return csv_of(COLUMNS, _rows(found))
+
+
+def _rows(found: Found) -> Iterator[list[object]]:
     ranked = found.best.tolist()
     every, own = set(found.front.tolist()), {number for front in found.fronts.values() for number in front.tolist()}
     ranks = {number: rank for rank, number in enumerate(ranked, 1)}
     for number in (*ranked, *sorted(own - ranks.keys())):
         front = "all" if number in every else "gpu" if number in own else ""
-        writer.writerow([ranks.get(number, ""), front, *_cells(found.row(number))])
-    return out.getvalue()
+        yield [ranks.get(number, ""), front, *_cells(found.row(number))]
 
 
 def _cells(row: Row) -> list[object]:

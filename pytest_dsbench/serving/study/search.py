@@ -1,7 +1,5 @@
 """The study's search: the largest batch that leaves each user a target rate, and the best of what was found."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +7,7 @@ import msgspec
 import numpy as np
 
 from ...record import Record
+from ...textfile import csv_of
 from .constants import Grid, Policy, Study, load
 from .rates import Point, Values, rates
 
@@ -93,11 +92,7 @@ def beyond(row: Row, study: Study | None = None) -> bool:
 
 def as_csv(rows: Sequence[Row]) -> str:
     """Rows as CSV with the columns of the study's table; a rate has all its digits."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([_cell(value) for value in msgspec.structs.astuple(row)] for row in rows)
-    return out.getvalue()
+    return csv_of(COLUMNS, ([_cell(value) for value in msgspec.structs.astuple(row)] for row in rows))
 
 
 def _cell(value: object) -> object:
